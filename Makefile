@@ -1,0 +1,58 @@
+# make demo | make test | make check: each makes the environment it needs on a fresh machine with Python 3.10 or newer.
+
+PYTHON ?= python3
+BIN := .venv/bin
+DEBIAN := dcmtk dicom3tools orthanc orthanc-dicomweb prometheus mricron-data
+SUDO := $(shell [ $$(id -u) = 0 ] || echo sudo)
+PATHS := edge_runtime converters benchmarks tests
+
+.PHONY: demo demo-mr test check unit flow lint debian demo-data clean
+
+demo: demo-mr
+
+demo-mr: .venv/demo demo-data
+	$(BIN)/python -m benchmarks.demo_mr
+
+test: .venv/test debian check flow
+
+check: .venv/test lint unit
+
+lint:
+	$(BIN)/ruff format --check $(PATHS)
+	$(BIN)/ruff check $(PATHS)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit:
+	$(BIN)/pytest tests/unit tests/contract -n 2 -q -m "not peer"
+
+flow:
+	$(BIN)/pytest tests/unit tests/contract -q -m peer
+	$(BIN)/pytest tests/flow tests/real -q
+
+# Only what is missing: dpkg knows, and apt is asked for the rest.
+debian:
+	@missing=$$(for p in $(DEBIAN); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  echo "installing: $$missing"; \
+	  $(SUDO) apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
+demo-data:
+	@$(MAKE) --no-print-directory debian DEBIAN="dcmtk mricron-data"
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+.venv/demo: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[convert,bench]
+	touch $@
+
+.venv/test: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[convert,bench,test]
+	touch $@ .venv/demo
+
+clean:
+	rm -rf .venv build *.egg-info demo-results

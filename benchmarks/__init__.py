@@ -1,0 +1,1 @@
+"""The latency suite: scenarios, peers, the demo, and what they share."""

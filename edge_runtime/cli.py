@@ -1,0 +1,165 @@
+"""The command `edge-runtime`. Exit codes: 0 done, 1 runtime failure, 2 usage, 69 engine or device, 78 configuration."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from edge_runtime import __version__
+from edge_runtime.config import Config
+from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EXIT_UNAVAILABLE, EdgeRuntimeError, EngineError, SpoolError
+from edge_runtime.telemetry.logs import start_logging
+from edge_runtime.yaml_schema import ConfigurationInvalid, read_schema
+
+DEFAULT_ENGINES = Path("/var/lib/edge-runtime/engines")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except EdgeRuntimeError as error:
+        print(f"edge-runtime: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        return EXIT_FAILURE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="edge-runtime", description="DICOM inference beside the scanner.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, text: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(command=run)
+        return command
+
+    def add_config(command: argparse.ArgumentParser) -> None:
+        command.add_argument("config", metavar="CONFIG", type=Path, help="the YAML file")
+        command.add_argument(
+            "--set", metavar="KEY.PATH=VALUE", action="append", default=[], dest="overrides",
+            help="override one key; destinations and pipelines are reached by name",
+        )  # fmt: skip
+
+    run = add("run", "Run the daemon until SIGTERM.", _run)
+    add_config(run)
+    check = add("check", "Check a configuration and its engines without running it.", _check)
+    add_config(check)
+    check.add_argument("--json", action="store_true", help="print problems as JSON")
+    analyse = add("analyse", "Run the pipelines on a folder of DICOM files, offline.", _analyse)
+    add_config(analyse)
+    analyse.add_argument("folder", metavar="FOLDER", type=Path)
+    analyse.add_argument("--out", metavar="DIR", type=Path, required=True, help="where results go")
+    analyse.add_argument("--dump-tensors", action="store_true", help="also write every stage's tensors as .npy")
+    jobs = add("jobs", "Look at jobs, retry parked ones, cancel.", _jobs)
+    jobs.add_argument("action", choices=("list", "show", "retry", "cancel"))
+    add_config(jobs)
+    jobs.add_argument("job", metavar="JOB", nargs="?", help="the job's id, as `jobs list` shows it")
+    jobs.add_argument("--state", help="list only jobs in this state")
+    jobs.add_argument("--json", action="store_true", help="print as JSON")
+    engines = add("engines", "List built engines, or verify them against their passports.", _engines)
+    engines.add_argument("action", choices=("list", "verify"))
+    engines.add_argument("path", metavar="PATH", nargs="?", type=Path, default=DEFAULT_ENGINES,
+                         help=f"a folder of engines, or one engine (default {DEFAULT_ENGINES})")  # fmt: skip
+    engines.add_argument("--trusted-key", action="append", default=[], help="Ed25519 public key; absent: any or none")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    from edge_runtime.compose import verify_all
+    from edge_runtime.supervisor import Supervisor
+
+    config = _read(options)
+    start_logging("supervisor")
+    verify_all(config)
+    return Supervisor(config, [str(options.config), *options.overrides]).run()
+
+
+def _read(options: argparse.Namespace) -> Config:
+    return read_schema(Config, options.config, options.overrides)
+
+
+def _check(options: argparse.Namespace) -> int:
+    from edge_runtime.compose import verify_all
+
+    problems: list[dict[str, str | None]] = []
+    code = EXIT_DONE
+    try:
+        config = _read(options)
+        verify_all(config)
+    except ConfigurationInvalid as error:
+        code = error.exit_code
+        problems = [asdict(problem) for problem in error.problems]
+    except EdgeRuntimeError as error:
+        code = error.exit_code
+        problems = [{"place": str(options.config), "key": "engines", "message": str(error), "suggestion": None}]
+    if options.json:
+        print(json.dumps({"ok": not problems, "exit_code": code, "problems": problems}, indent=1))
+    else:
+        for problem in problems:
+            hint = f" (did you mean {problem['suggestion']!r}?)" if problem["suggestion"] else ""
+            print(": ".join(p for p in (problem["place"], problem["key"], problem["message"]) if p) + hint)
+        print("not usable" if problems else "ok")
+    return code
+
+
+def _analyse(options: argparse.Namespace) -> int:
+    from edge_runtime.analyse import analyse_folder
+
+    start_logging("analyse", "WARNING")
+    outcomes = analyse_folder(_read(options), options.folder, options.out, options.dump_tensors)
+    for outcome in outcomes:
+        print(f"{outcome.pipeline}: {outcome.state}: {outcome.text}")
+    if not outcomes:
+        print(f"no series in {options.folder} matches a pipeline of {options.config}")
+    return EXIT_DONE if outcomes and all(o.state == "concluded" for o in outcomes) else EXIT_FAILURE
+
+
+def _jobs(options: argparse.Namespace) -> int:
+    from edge_runtime.jobs_command import JobsCommand
+
+    config = _read(options)
+    if options.action != "list" and options.job is None:
+        _parser().error(f"jobs {options.action} needs the id of a job")
+    if not (Path(config.spool.path) / "journal.sqlite").exists():
+        raise SpoolError(f"spool {config.spool.path} has no journal; is spool.path right, and has the daemon run?")
+    with contextlib.closing(JobsCommand(config, options.json)) as command:
+        if options.action == "list":
+            return command.list(options.state)
+        actions = {"show": command.show, "retry": command.retry, "cancel": command.cancel}
+        return actions[options.action](options.job)
+
+
+def _engines(options: argparse.Namespace) -> int:
+    from edge_runtime.engines.verify import list_engines
+
+    if not options.path.is_dir():
+        raise EngineError(f"{options.path} is no folder of engines")
+    is_one = (options.path / "model.yaml").exists()
+    folder = options.path.parent if is_one else options.path
+    found = [e for e in list_engines(folder, options.trusted_key) if not is_one or e.name == options.path.name]
+    for engine in found:
+        state = "ok" if engine.problem is None else "not usable" if options.action == "verify" else "see verify"
+        signed = "signed" if engine.signed else "unsigned"
+        build = engine.folder.name if engine.folder else "not built"
+        print(f"{engine.name}  {engine.version}  {engine.task}  {build}  {signed}  {state}")
+        if engine.problem is not None and options.action == "verify":
+            print(f"  {engine.problem}")
+    print(f"{len(found)} engines in {folder}")
+    broken = any(engine.problem is not None for engine in found) or not found
+    return EXIT_UNAVAILABLE if options.action == "verify" and broken else EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""From the configuration to pipelines with verified, loaded engines: the one file that names concrete parts."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from edge_runtime import config
+from edge_runtime.backends.base import Backend
+from edge_runtime.backends.registry import choose, load_backend, load_device
+from edge_runtime.device.base import Device
+from edge_runtime.engines.runner import EngineRunner, load_runner
+from edge_runtime.engines.verify import VerifiedEngine, find_engine, verify
+from edge_runtime.errors import ConfigurationError
+from edge_runtime.postprocess import compile_decoder
+from edge_runtime.preprocess import compile_recipe
+from edge_runtime.stages.pipeline import Pipeline, canonical_json
+from edge_runtime.stages.stage import Condition, Stage
+from edge_runtime.telemetry.metrics import Metrics
+
+
+def compose_pipeline(pipeline: config.Pipeline, engines: config.Engines, metrics: Metrics) -> Pipeline:
+    """Verify and load the engines of a pipeline. Call `warm()` on it before the first image, `close()` at the end.
+
+    Raises:
+        ConfigurationError: an engine's card is missing or wrong, or a stage asks of another what its card has not.
+        EngineRejected: an engine is not the one that its passport describes, or its library does not take it.
+        BackendUnavailable: the backend is not in this version, or its package is missing.
+    """
+    verified = verify_engines(pipeline, engines)
+    _check_references(pipeline, {stage.name: verified[stage.engine] for stage in pipeline.stages})
+    name = choose(engines.backend)
+    backend, device = load_backend(name), load_device(name, engines.threads)
+    runners: dict[str, EngineRunner] = {}
+    try:
+        stages = [_stage(stage, verified[stage.engine], runners, backend, device) for stage in pipeline.stages]
+    except BaseException:
+        _close(runners, device)
+        raise
+    documents = [
+        {**dataclasses.asdict(stage), "card_sha256": verified[stage.engine].card_sha256} for stage in pipeline.stages
+    ]
+    return Pipeline(pipeline.name, stages, canonical_json(documents), metrics, lambda: _close(runners, device))
+
+
+def compose_pipelines(configuration: config.Config, metrics: Metrics) -> dict[str, Pipeline]:
+    """Every pipeline of the configuration, by name. Raises as `compose_pipeline` does."""
+    return {p.name: compose_pipeline(p, configuration.engines, metrics) for p in configuration.pipelines}
+
+
+def verify_all(configuration: config.Config) -> None:
+    """Verify the engines of every pipeline without loading one. Raises as `compose_pipeline` does."""
+    for pipeline in configuration.pipelines:
+        verified = verify_engines(pipeline, configuration.engines)
+        _check_references(pipeline, {stage.name: verified[stage.engine] for stage in pipeline.stages})
+
+
+def verify_engines(pipeline: config.Pipeline, engines: config.Engines) -> dict[str, VerifiedEngine]:
+    """Find and verify the engines of a pipeline without loading them: by name. Raises as `compose_pipeline` does."""
+    target = choose(engines.backend)
+    names = dict.fromkeys(stage.engine for stage in pipeline.stages)
+    folders = {name: find_engine(Path(engines.path), name, target) for name in names}
+    return {
+        name: verify(folder, engines.trusted_keys, engines.allow_unsigned, name) for name, folder in folders.items()
+    }
+
+
+def _stage(
+    stage: config.Stage, engine: VerifiedEngine, runners: dict[str, EngineRunner], backend: Backend, device: Device
+) -> Stage:
+    if stage.engine not in runners:
+        runners[stage.engine] = load_runner(engine, backend, device)
+    return Stage(
+        name=stage.name,
+        card=engine.card,
+        identity=dataclasses.replace(engine.identity, backend=f"{backend.name} {backend.version}"),
+        runner=runners[stage.engine],
+        prepare=compile_recipe(engine.card),
+        decode=compile_decoder(engine.card),
+        golden=engine.golden,
+        when=None if stage.when is None else Condition.parse(stage.when),
+        within=stage.within,
+        margin=stage.margin,
+        optional=stage.optional,
+        threshold=stage.threshold,
+        expected_seconds=engine.passport.longest_run_seconds,
+    )
+
+
+def _close(runners: dict[str, EngineRunner], device: Device) -> None:
+    for runner in runners.values():
+        runner.close()
+    device.close()
+
+
+def _check_references(pipeline: config.Pipeline, engines: dict[str, VerifiedEngine]) -> None:
+    """What a stage asks of another must be in that one's card."""
+    for stage in pipeline.stages:
+        place = f"pipeline {pipeline.name}, stage {stage.name}"
+        if stage.when is not None:
+            condition = Condition.parse(stage.when)
+            card = engines[condition.stage].card
+            if card.label(condition.label) is None:
+                labels = ", ".join(label.name for label in card.labels)
+                missing = f"{condition.stage} has no label {condition.label!r}"
+                raise ConfigurationError(f"{place}: when: {missing}; engine {card.name} has: {labels}")
+        if stage.within is not None:
+            card = engines[stage.within].card
+            if card.task == "classification":
+                raise ConfigurationError(f"{place}: within: engine {card.name} of {stage.within} finds no regions")

@@ -1,0 +1,287 @@
+"""The configuration: what one YAML file may say. Every key has a default or is required; unknown keys are refused.
+
+The schema is the dataclasses below; `edge_runtime.yaml_schema` reads a file into them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+RESULT_KINDS = ("sr", "seg", "overlay", "json")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_CONDITION = re.compile(r"[a-z0-9][a-z0-9_-]*\.[a-z0-9][a-z0-9_-]*\.(positive|negative)")
+
+
+def _require(condition: bool, key: str, message: str) -> None:
+    if not condition:
+        raise ValueError(f"{key}: {message}")
+
+
+def _ae_title(key: str, value: str) -> None:
+    fits = 0 < len(value) <= 16 and value.isascii() and value.isprintable() and value == value.strip()
+    _require(fits and "\\" not in value, key,
+             f"an AE title is 1 to 16 ASCII characters, no outer space or backslash, got {value!r}")  # fmt: skip
+
+
+def _once(key: str, values: Sequence[str], inner: str = "") -> None:
+    for index, value in enumerate(values):
+        _require(value not in values[:index], f"{key}[{index}]{inner}", f"{value!r} stands twice")
+
+
+def _port(key: str, value: int, lowest: int = 1) -> None:
+    _require(lowest <= value <= 65535, key, f"a port is {lowest} to 65535, got {value}")
+
+
+@dataclass(frozen=True)
+class Spool:
+    path: str
+    reserve_bytes: int = 5_000_000_000
+
+    def __post_init__(self) -> None:
+        _require(bool(self.path), "path", "name a folder")
+        _require(self.reserve_bytes >= 0, "reserve_bytes", "must not be negative")
+
+
+@dataclass(frozen=True)
+class Retention:
+    originals_hours: float = 24.0
+    results_days: float = 7.0
+    on_pressure: str = field(default="oldest_delivered_first", metadata={"choices": ("oldest_delivered_first", "keep")})
+
+    def __post_init__(self) -> None:
+        _require(self.originals_hours > 0, "originals_hours", "must be positive")
+        _require(self.results_days > 0, "results_days", "must be positive")
+
+
+@dataclass(frozen=True)
+class Caller:
+    ae_title: str
+    hosts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _ae_title("ae_title", self.ae_title)
+        _require(bool(self.hosts), "hosts", "name at least one address or network, such as 10.1.2.3/32")
+        for index, host in enumerate(self.hosts):
+            try:
+                ipaddress.ip_network(host, strict=False)
+            except ValueError as error:
+                raise ValueError(f"hosts[{index}]: {error}") from error
+
+
+@dataclass(frozen=True)
+class DicomReceive:
+    ae_title: str = "EDGE"
+    host: str = "0.0.0.0"
+    port: int = 11112
+    callers: tuple[Caller, ...] | None = None
+    maximum_associations: int = 32
+    maximum_associations_per_caller: int = 8
+    maximum_pdu_bytes: int = 262_144
+    read_deadline_seconds: float = 30.0
+    idle_seconds: float = 300.0  # an open association with no message under way
+    minimum_bytes_per_second: int = 1_000
+    maximum_object_bytes: int = 8_000_000_000
+
+    def __post_init__(self) -> None:
+        _ae_title("ae_title", self.ae_title)
+        _require(bool(self.host), "host", "name an address; 0.0.0.0 is every one of this computer")
+        _port("port", self.port, 0)
+        _require(self.maximum_associations >= 1, "maximum_associations", "must be at least 1")
+        _require(self.maximum_associations_per_caller >= 1, "maximum_associations_per_caller", "must be at least 1")
+        _require(4096 <= self.maximum_pdu_bytes <= 16_777_216, "maximum_pdu_bytes", "is 4096 to 16777216")
+        _require(self.read_deadline_seconds > 0, "read_deadline_seconds", "must be positive")
+        _require(self.idle_seconds > 0, "idle_seconds", "must be positive")
+        _require(self.minimum_bytes_per_second >= 0, "minimum_bytes_per_second", "must not be negative")
+        _require(self.maximum_object_bytes >= 1_000_000, "maximum_object_bytes", "must be at least 1000000")
+
+
+@dataclass(frozen=True)
+class Receive:
+    dicom: DicomReceive = DicomReceive()
+
+
+@dataclass(frozen=True)
+class Engines:
+    path: str = "/var/lib/edge-runtime/engines"
+    backend: str = field(default="auto", metadata={"choices": ("auto", "onnxruntime", "tensorrt")})
+    trusted_keys: tuple[str, ...] = ()
+    allow_unsigned: bool = False
+    threads: int = 0  # of ONNX Runtime; 0: as many as cores
+
+    def __post_init__(self) -> None:
+        _require(bool(self.path), "path", "name a folder")
+        _require(self.threads >= 0, "threads", "must not be negative")
+
+
+@dataclass(frozen=True)
+class Decode:
+    """Limits of the processes that decode pixel data."""
+
+    workers: int = 2
+    memory_bytes: int = 2_000_000_000
+    timeout_seconds: float = 60.0
+    maximum_pixels_bytes: int = 1_000_000_000  # decoded size of one object
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.workers <= 64, "workers", "is 1 to 64")
+        _require(self.memory_bytes >= 500_000_000, "memory_bytes", "must be at least 500000000")
+        _require(self.timeout_seconds > 0, "timeout_seconds", "must be positive")
+        _require(self.maximum_pixels_bytes > 0, "maximum_pixels_bytes", "must be positive")
+
+
+@dataclass(frozen=True)
+class Match:
+    """Which series a pipeline takes. Absent keys match all; lists match any of their values, without regard to case."""
+
+    modality: tuple[str, ...] = ()
+    body_part: tuple[str, ...] = ()
+    called_ae_title: tuple[str, ...] = ()
+    calling_ae_title: tuple[str, ...] = ()
+    description: str | None = None  # regular expression, searched in Series Description
+    image_type: tuple[str, ...] = ()  # values that must all be in Image Type
+    minimum_slices: int = 1
+
+    def __post_init__(self) -> None:
+        _require(self.minimum_slices >= 1, "minimum_slices", "must be at least 1")
+        if self.description is not None:
+            try:
+                re.compile(self.description)
+            except (re.error, OverflowError, RecursionError) as error:
+                raise ValueError(f"description: not a regular expression: {error}") from error
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    engine: str
+    when: str | None = None  # STAGE.LABEL.positive or STAGE.LABEL.negative
+    within: str | None = None  # a stage before this one: run once in each of its regions
+    margin: float = 0.1  # of a region's extent, added on each side
+    optional: bool = False
+    threshold: float | None = None  # overrides the card's validated threshold; recorded in every result
+
+    def __post_init__(self) -> None:
+        _require(_NAME.fullmatch(self.name) is not None, "name", f"use a-z, 0-9, '-', '_' and '.', got {self.name!r}")
+        _require(_NAME.fullmatch(self.engine) is not None, "engine",
+                 f"name a folder of engines.path with a-z, 0-9, '-', '_' and '.', got {self.engine!r}")  # fmt: skip
+        if self.when is not None:
+            _require(_CONDITION.fullmatch(self.when) is not None, "when",
+                     f"write STAGE.LABEL.positive or STAGE.LABEL.negative, got {self.when!r}")  # fmt: skip
+        _require(0 <= self.margin <= 10, "margin", "is 0 to 10 times the region's extent")
+        if self.threshold is not None:
+            _require(0 < self.threshold < 1, "threshold", "is between 0 and 1")
+
+
+@dataclass(frozen=True)
+class SendTo:
+    name: str
+    results: tuple[str, ...] | None = field(default=None, metadata={"choices": RESULT_KINDS})
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    name: str
+    stages: tuple[Stage, ...]
+    match: Match = Match()
+    complete_after_seconds: float = 5.0
+    deadline_seconds: float = 60.0
+    maximum_seconds: float = 600.0  # a job that runs longer has hung: its worker is replaced
+    results: tuple[str, ...] = field(default=("sr", "seg", "overlay", "json"), metadata={"choices": RESULT_KINDS})
+    send_to: tuple[SendTo, ...] = field(default=(), metadata={"shorthand": "name"})
+
+    def __post_init__(self) -> None:
+        _require(_NAME.fullmatch(self.name) is not None, "name", f"use a-z, 0-9, '-', '_' and '.', got {self.name!r}")
+        _require(bool(self.stages), "stages", "name at least one stage")
+        _require(self.complete_after_seconds > 0, "complete_after_seconds", "must be positive")
+        _require(self.deadline_seconds > 0, "deadline_seconds", "must be positive")
+        _require(self.maximum_seconds > 0, "maximum_seconds", "must be positive")
+        _once("results", self.results)
+        _once("send_to", [send.name for send in self.send_to])
+        earlier: set[str] = set()
+        for index, stage in enumerate(self.stages):
+            _require(stage.name not in earlier, f"stages[{index}].name", f"{stage.name!r} stands twice")
+            for key, text in (("when", stage.when), ("within", stage.within)):
+                if text is not None:
+                    needed = text if key == "within" else text.split(".")[0]
+                    _require(needed in earlier, f"stages[{index}].{key}", f"no stage {needed!r} before this one")
+            earlier.add(stage.name)
+
+
+_DESTINATION_KEYS = {"dicom": ("ae_title", "host", "port"), "dicomweb": ("url",), "folder": ("path",)}
+
+
+@dataclass(frozen=True)
+class Destination:
+    name: str
+    type: str = field(metadata={"choices": ("dicom", "dicomweb", "folder")})
+    ae_title: str | None = None
+    calling_ae_title: str | None = None  # absent: receive.dicom.ae_title
+    host: str | None = None
+    port: int | None = None
+    url: str | None = None
+    path: str | None = None
+    timeout_seconds: float = 30.0
+    retry_seconds: float = 2.0  # first wait after a failure; doubles to retry_maximum_seconds
+    retry_maximum_seconds: float = 300.0
+
+    def __post_init__(self) -> None:
+        _require(_NAME.fullmatch(self.name) is not None, "name", f"use a-z, 0-9, '-', '_' and '.', got {self.name!r}")
+        for kind, keys in _DESTINATION_KEYS.items():
+            for key in keys:
+                given = getattr(self, key)
+                if kind == self.type:
+                    _require(given not in (None, ""), key, f"a destination of type {self.type} needs it")
+                else:
+                    _require(given is None, key, f"means nothing to a destination of type {self.type}")
+        _require(self.type == "dicom" or self.calling_ae_title is None, "calling_ae_title", "is of type dicom only")
+        for key in ("ae_title", "calling_ae_title"):
+            if getattr(self, key) is not None:
+                _ae_title(key, getattr(self, key))
+        if self.port is not None:
+            _port("port", self.port)
+        if self.url is not None:
+            _require(self.url.startswith(("http://", "https://")), "url", "starts with http:// or https://")
+        _require(self.timeout_seconds > 0, "timeout_seconds", "must be positive")
+        _require(0 < self.retry_seconds <= self.retry_maximum_seconds, "retry_seconds",
+                 "is positive and at most retry_maximum_seconds")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Http:
+    host: str = "127.0.0.1"
+    port: int = 9464
+
+    def __post_init__(self) -> None:
+        _require(bool(self.host), "host", "name an address; 127.0.0.1 is this computer only")
+        _port("port", self.port, 0)
+
+
+@dataclass(frozen=True)
+class Config:
+    spool: Spool
+    pipelines: tuple[Pipeline, ...]
+    receive: Receive = Receive()
+    retention: Retention = Retention()
+    engines: Engines = Engines()
+    decode: Decode = Decode()
+    destinations: tuple[Destination, ...] = ()
+    http: Http = Http()
+
+    def __post_init__(self) -> None:
+        for key in ("pipelines", "destinations"):
+            _once(key, [part.name for part in getattr(self, key)], ".name")
+        known = {destination.name for destination in self.destinations}
+        for p, pipeline in enumerate(self.pipelines):
+            for s, send in enumerate(pipeline.send_to):
+                key = f"pipelines[{p}].send_to[{s}]"
+                _require(send.name in known, key,
+                         f"no destination {send.name!r}; there are: {', '.join(sorted(known)) or 'none'}")  # fmt: skip
+                for kind in send.results or ():
+                    _require(kind in pipeline.results, key, f"the pipeline makes no {kind!r}; add it to results")
+
+    def pipeline(self, name: str) -> Pipeline | None:
+        """The pipeline of that name, or None."""
+        return next((p for p in self.pipelines if p.name == name), None)

@@ -1,0 +1,1 @@
+"""Streams, events and memory of the device that runs the networks."""

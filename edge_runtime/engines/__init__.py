@@ -1,0 +1,1 @@
+"""Cards, passports and the verification of built engines."""

@@ -1,0 +1,205 @@
+"""The card of a model, `model.yaml`: what it is for, what goes in, what comes out, and what that means."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_runtime.domain import Code
+from edge_runtime.engines.recipe import Crop, Orient, Resize, Step
+from edge_runtime.errors import ConfigurationError
+from edge_runtime.yaml_schema import read_schema
+
+CARD_FILE = "model.yaml"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def _require(condition: bool, key: str, message: str) -> None:
+    if not condition:
+        raise ValueError(f"{key}: {message}")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where the weights are: `path` beside the card, or `member` of a version of a package on PyPI."""
+
+    sha256: str
+    license: str
+    format: str = field(metadata={"choices": ("torchscript", "onnx")})
+    path: str | None = None
+    package: str | None = None
+    version: str | None = None
+    member: str | None = None
+
+    def __post_init__(self) -> None:
+        _require(_SHA256.fullmatch(self.sha256) is not None, "sha256", "is 64 hexadecimal digits")
+        from_package = (self.package, self.version, self.member)
+        whole = all(v is not None for v in from_package) if self.path is None else not any(from_package)
+        _require(whole, "path", "give either path, or package, version and member")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A network's input or output: name, fixed shape with the batch first, element type."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str = field(default="float32", metadata={"choices": ("float32",)})
+
+    def __post_init__(self) -> None:
+        _require(len(self.shape) >= 2 and min(self.shape) >= 1, "shape", f"is fixed and positive, got {self.shape}")
+        _require(self.shape[0] == 1, "shape", f"the batch, its first number, is 1, got {self.shape[0]}")
+
+
+@dataclass(frozen=True)
+class Input(Tensor):
+    """The input. `volume`: (1, 1, D, H, W). `frame`: (1, channels, H, W), run for each frame or slice."""
+
+    kind: str = field(default="volume", metadata={"choices": ("volume", "frame")})
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(len(self.shape) == 2 + self.spatial, "shape", f"of a {self.kind} has {2 + self.spatial} numbers")
+        _require(
+            self.shape[1] in ((1,) if self.kind == "volume" else (1, 3)), "shape", "channels are 1, or 3 of a frame"
+        )
+
+    @property
+    def spatial(self) -> int:
+        """How many axes are space: 3 of a volume, 2 of a frame."""
+        return 3 if self.kind == "volume" else 2
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A coded concept (PS3.3 section 8.1)."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+    @property
+    def code(self) -> Code:
+        """The concept as the domain's type."""
+        return Code(self.value, self.scheme, self.meaning)
+
+
+@dataclass(frozen=True)
+class Label:
+    """One thing that the model answers: its output channel, its codes and its validated threshold.
+
+    A segmented volume that is not empty and outside `plausible_ml` is no answer: the stage fails.
+    """
+
+    name: str
+    concept: Concept
+    channel: int
+    threshold: float
+    category: Concept | None = None  # Segmented Property Category; a segmentation needs it
+    plausible_ml: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _require(_LABEL.fullmatch(self.name) is not None, "name", f"use a-z, 0-9, '-' and '_', got {self.name!r}")
+        _require(self.channel >= 0, "channel", "counts from 0")
+        _require(0 < self.threshold < 1, "threshold", "is between 0 and 1")
+        pair = self.plausible_ml
+        _require(pair is None or (len(pair) == 2 and 0 <= pair[0] < pair[1]), "plausible_ml",
+                 "is two numbers, the lower first")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Decode:
+    """How the output becomes answers.
+
+    `activation` turns the output into probabilities; `none` where it is one already. A mask is what lies above the
+    label's threshold; `keep` its largest 26-connected component or all of it; `fill_holes` those that no 6-connected
+    way leads out of. A detection's box holds, on each axis, the planes of which more than `planes_above` is mask:
+    one box around all that is kept, or (`keep: each`) one a component.
+    """
+
+    activation: str = field(default="none", metadata={"choices": ("none", "sigmoid", "softmax")})
+    keep: str = field(default="all", metadata={"choices": ("all", "largest", "each")})
+    fill_holes: bool = False
+    planes_above: float = 0.0
+    maximum_regions: int = 32  # more is no plausible answer: the stage fails
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.planes_above < 1, "planes_above", "is a share, 0 up to 1")
+        _require(self.maximum_regions >= 1, "maximum_regions", "must be at least 1")
+
+
+@dataclass(frozen=True)
+class Card:
+    """The card. `tolerance` is the largest absolute difference of outputs that still counts as the same network."""
+
+    name: str
+    version: str
+    task: str = field(metadata={"choices": ("classification", "detection", "segmentation")})
+    intended_use: str
+    checkpoint: Checkpoint
+    input: Input
+    output: Tensor
+    preprocess: tuple[Step, ...]
+    labels: tuple[Label, ...]
+    tolerance: float
+    decode: Decode = Decode()
+
+    def __post_init__(self) -> None:
+        _require(_NAME.fullmatch(self.name) is not None, "name", f"use a-z, 0-9, '-', '_' and '.', got {self.name!r}")
+        _require(bool(self.version), "version", "must not be empty")
+        _require(bool(self.intended_use.strip()), "intended_use", "must say what the model is for, and what not")
+        _require(math.isfinite(self.tolerance) and self.tolerance > 0, "tolerance", "must be positive")
+        self._check_recipe()
+        self._check_labels()
+
+    def _check_recipe(self) -> None:
+        spatial = self.input.shape[2:]
+        shape: tuple[int, ...] | None = None
+        for index, step in enumerate(self.preprocess):
+            operation, key = step.operation, f"preprocess[{index}]"
+            if isinstance(operation, Orient):
+                _require(index == 0 and self.input.kind == "volume", key, "orient is the first step, of a volume")
+            if isinstance(operation, Crop):
+                _require(shape is None, key, "crop comes before resize")
+            if isinstance(operation, Resize):
+                shape = operation.shape
+        _require(shape == spatial, "preprocess", f"the last resize must give the input's {spatial}, gives {shape}")
+
+    def _check_labels(self) -> None:
+        _require(bool(self.labels), "labels", "name at least one")
+        for index, label in enumerate(self.labels):
+            key = f"labels[{index}]"
+            _require(label.channel < self.output.shape[1], f"{key}.channel",
+                     f"the output has {self.output.shape[1]} channels")  # fmt: skip
+            _require(label.name not in [other.name for other in self.labels[:index]], f"{key}.name", "stands twice")
+            _require(label.category is not None or self.task != "segmentation", f"{key}.category",
+                     "a segmentation's label needs its Segmented Property Category")  # fmt: skip
+        if self.task == "classification":
+            _require(len(self.output.shape) == 2, "output.shape", "of a classification is (1, channels)")
+        else:
+            _require(len(self.output.shape) == 2 + self.input.spatial, "output.shape",
+                     f"of a {self.task} is (1, channels) and the {self.input.spatial} axes of space")  # fmt: skip
+        _require(self.decode.keep != "each" or self.task == "detection", "decode.keep", "each is for detections")
+
+    def label(self, name: str) -> Label | None:
+        """The label of that name, or None."""
+        return next((label for label in self.labels if label.name == name), None)
+
+
+def read_card(path: Path) -> tuple[Card, str]:
+    """Read a card from `model.yaml` or the folder that holds it; returns it with the SHA-256 of the file.
+
+    Raises:
+        ConfigurationError: the file is missing or does not fit the schema; names file, line and key.
+    """
+    file = path / CARD_FILE if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigurationError(f"{file}: there is no such card; an engine's folder holds its {CARD_FILE}")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    card = read_schema(Card, file)
+    return card, digest

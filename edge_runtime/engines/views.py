@@ -1,0 +1,106 @@
+"""What passes between preparing an image and reading a network's output: where an array lies on the source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_runtime.domain import Array, Box
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box in continuous (slice, row, column) indices of the source: voxel i reaches from i to i + 1."""
+
+    start: tuple[float, ...]
+    stop: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.start) != 3 or len(self.stop) != 3:
+            raise ValueError(f"a region has three axes, got {self.start} to {self.stop}")
+        if any(not b > a for a, b in zip(self.start, self.stop, strict=True)):
+            raise ValueError(f"a region has an extent on every axis, got {self.start} to {self.stop}")
+
+    def box(self, shape: tuple[int, int, int]) -> Box:
+        """The voxels that the region touches, within a grid of `shape`."""
+        start = [min(max(0, int(np.floor(a))), n - 1) for a, n in zip(self.start, shape, strict=True)]
+        low = (start[0], start[1], start[2])
+        stop = [min(n, max(a + 1, int(np.ceil(b)))) for a, b, n in zip(low, self.stop, shape, strict=True)]
+        return Box(low, (stop[0], stop[1], stop[2]))
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a prepared array lies: the source's axes permuted and flipped, cut to start..stop, then resized.
+
+    Oriented axis k is axis `axes[k]` of the source, reversed where `flipped[k]`. The source is a volume, or the plane
+    `frame` of it (two axes).
+    """
+
+    source_shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    flipped: tuple[bool, ...]
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+    frame: int | None = None
+
+    @property
+    def oriented_shape(self) -> tuple[int, ...]:
+        """Shape of the whole source after permuting."""
+        return tuple(self.source_shape[axis] for axis in self.axes)
+
+    @property
+    def box_shape(self) -> tuple[int, ...]:
+        """Shape of the cut, before the resize."""
+        return tuple(b - a for a, b in zip(self.start, self.stop, strict=True))
+
+    def orient(self, source: Array) -> Array:
+        """The source's array permuted and flipped: a view. Axes beyond the spatial ones (colour) stay last."""
+        extra = tuple(range(len(self.axes), source.ndim))
+        steps = tuple(slice(None, None, -1 if flip else 1) for flip in self.flipped)
+        return source.transpose(self.axes + extra)[steps]
+
+    def cut(self, oriented: Array) -> Array:
+        """The part of the oriented array that this placement covers: a view."""
+        return oriented[tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))]
+
+    def restore(self, mask: Array) -> Array:
+        """A mask on the cut (bool, `box_shape`) as a mask on the whole source grid."""
+        whole = np.zeros(self.source_shape, dtype=np.bool_)
+        self.cut(self.orient(whole))[...] = mask
+        return whole
+
+    def region(self, start: tuple[float, ...], stop: tuple[float, ...], shape: tuple[int, ...]) -> Region:
+        """A box in indices of the prepared array, whose spatial extent is `shape`, as a region of the source."""
+        low, high = [0.0] * len(self.axes), [0.0] * len(self.axes)
+        for k, axis in enumerate(self.axes):
+            scale = (self.stop[k] - self.start[k]) / shape[k]
+            a, b = self.start[k] + start[k] * scale, self.start[k] + stop[k] * scale
+            extent = self.source_shape[axis]
+            low[axis], high[axis] = (extent - b, extent - a) if self.flipped[k] else (a, b)
+        if self.frame is not None:
+            low, high = [float(self.frame), *low], [float(self.frame + 1), *high]
+        return Region(tuple(low), tuple(high))
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A network's input, float32 and contiguous, of the card's shape, and where it lies."""
+
+    array: Array
+    placement: Placement
+
+
+@dataclass(frozen=True, eq=False)
+class LabelAnswer:
+    """What one run says of one label: a probability, or a mask on the source grid, or regions of the source.
+
+    voxels: bool, the volume's shape, or (rows, columns) where `frame` names the plane.
+    """
+
+    label: str
+    probability: float | None = None
+    voxels: Array | None = None
+    frame: int | None = None
+    regions: tuple[Region, ...] = ()

@@ -1,0 +1,141 @@
+"""Every metric name of the daemon, with its labels and their closed sets of values.
+
+The reasons stand here as plain text, so that a role which only receives bytes need not load what decodes them;
+a test compares them with what the parts raise.
+"""
+
+from __future__ import annotations
+
+from edge_runtime.config import Config
+from edge_runtime.domain import StageOutcome
+from edge_runtime.spool.states import DELIVERY_STATES, INSTANCE_STATES, JOB_STATES
+from edge_runtime.telemetry.metrics import Labels, Metric
+
+ROLES = ("receive", "infer", "report", "deliver")
+STAGE_OUTCOMES = tuple(outcome.value for outcome in StageOutcome)
+INDEXED = ("matched", "unmatched", "duplicate", "own_result", "quarantined", "conflicting")
+STORE_RESULTS = (
+    "stored", "out_of_resources", "processing_failure", "class_not_of_context", "identity_differs", "invalid_uid",
+    "identity_unreadable", "no_data_set", "interrupted",
+)  # fmt: skip
+REJECTIONS = (
+    "calling_ae_title", "called_ae_title", "application_context", "protocol_version", "association_limit",
+    "caller_limit", "stopping",
+)  # fmt: skip
+CONNECTION_ENDS = (
+    "released", "rejected", "internal_error", "peer_closed", "peer_aborted", "read_deadline", "too_slow",
+    "write_deadline", "idle", "stopping", "command_in_data_set", "context_not_accepted", "data_before_command",
+    "malformed_associate", "malformed_command", "malformed_data", "mixed_contexts", "not_dicom", "object_too_large",
+    "pdu_length", "unexpected_pdu", "unknown_pdu",
+)  # fmt: skip
+DECODE_REASONS = (
+    "bad_rescale", "decode_crashed", "decode_failed", "decode_memory", "decode_timeout", "decode_unavailable",
+    "no_pixels", "pixel_length_mismatch", "too_large", "truncated", "unreadable_header", "unsupported_photometric",
+    "unsupported_pixel_format", "unsupported_transfer_syntax",
+)  # fmt: skip
+ASSEMBLY_REASONS = (
+    "no_images", "mixed_patients", "conflicting_instances", "mixed_modality", "mixed_size", "mixed_colour",
+    "too_large", "localizer", "colour_volume", "missing_rescale", "mixed_frame_of_reference", "missing_geometry",
+    "missing_spacing", "mixed_orientation", "mixed_spacing", "too_few_slices", "doubled_slices", "missing_slices",
+    "uneven_spacing", "oblique_shear", "not_square",
+)  # fmt: skip
+REFUSALS = tuple(sorted({*DECODE_REASONS, *ASSEMBLY_REASONS, "minimum_slices", "originals_missing"}))
+DELIVERY_OUTCOMES = ("done", "deferred", "parked")
+DELIVERY_REASONS = (
+    "stored", "duplicate", "warning", "away", "timeout", "aborted", "refused_association", "refused_context",
+    "not_authorised", "out_of_resources", "processing_failure", "data_set_mismatch", "cannot_understand", "refused",
+    "http_status", "failed_sop_sequence", "unconfirmed", "disk_full", "conflict", "altered", "missing", "unreadable",
+    "wrong_kind", "stopped", "internal",
+)  # fmt: skip
+WORKER_ENDS = ("decode_crashed", "decode_timeout", "decode_unavailable", "ended_idle")
+
+METRICS: dict[str, Metric] = {
+    # receive
+    "edge_receive_associations_accepted_total": Metric("counter", "Associations accepted."),
+    "edge_receive_associations_rejected_total": Metric(
+        "counter", "Associations rejected, by reason.", {"reason": REJECTIONS}
+    ),
+    "edge_receive_associations_open": Metric("gauge", "Associations open now."),
+    "edge_receive_connections_ended_total": Metric(
+        "counter", "Connections that ended, by how.", {"reason": CONNECTION_ENDS}
+    ),
+    "edge_receive_connections_shed_total": Metric("counter", "Connections closed at once because of a flood."),
+    "edge_receive_echoes_total": Metric("counter", "C-ECHO requests answered."),
+    "edge_receive_instances_total": Metric("counter", "C-STORE requests, by result.", {"result": STORE_RESULTS}),
+    "edge_receive_bytes_total": Metric("counter", "Bytes of data sets stored durably."),
+    "edge_receive_store_seconds": Metric("histogram", "From a C-STORE command to its response."),
+    "edge_receive_commit_seconds": Metric("histogram", "Making one instance survive power loss."),
+    "edge_receive_hand_over_failures_total": Metric(
+        "counter", "Durable instances whose news did not reach the journal at once; they are found by a scan."
+    ),
+    # spool
+    "edge_spool_free_bytes": Metric("gauge", "Bytes that the spool's file system still takes."),
+    "edge_spool_instances": Metric("gauge", "Instances in the journal by state.", {"state": INSTANCE_STATES}),
+    "edge_spool_deleted_total": Metric("counter", "What retention deleted.", {"what": ("originals", "results")}),
+    # infer
+    "edge_instances_indexed_total": Metric(
+        "counter", "Instances looked at after they were stored, by what they are.", {"outcome": INDEXED}
+    ),
+    "edge_decode_objects_total": Metric(
+        "counter", "Objects given to the decode processes, by outcome.",
+        {"outcome": ("decoded", "cancelled", "unexpected_error", *DECODE_REASONS)},
+    ),
+    "edge_decode_seconds": Metric("histogram", "Decoding one object."),
+    "edge_decoded_bytes_total": Metric("counter", "Bytes of decoded pixels."),
+    "edge_decode_worker_replacements_total": Metric(
+        "counter", "Decode processes replaced, by reason.", {"reason": WORKER_ENDS}
+    ),
+    "edge_jobs": Metric("gauge", "Jobs by state.", {"pipeline": None, "state": JOB_STATES}),
+    "edge_jobs_concluded_total": Metric(
+        "counter", "Jobs whose pipeline ran, by whether every stage gave its answer.",
+        {"pipeline": None, "outcome": ("complete", "incomplete")},
+    ),
+    "edge_jobs_refused_total": Metric(
+        "counter", "Jobs whose images make no volume or frame sequence, by reason.",
+        {"pipeline": None, "reason": REFUSALS},
+    ),
+    "edge_jobs_parked_total": Metric(
+        "counter", "Jobs that a person must look at.", {"pipeline": None, "reason": ("attempts", "report")}
+    ),
+    "edge_deadline_missed_total": Metric("counter", "Studies concluded after their deadline.", {"pipeline": None}),
+    "edge_study_seconds": Metric(
+        "histogram", "From the receipt of a study's last image to its conclusion.", {"pipeline": None}
+    ),
+    "edge_stage_seconds": Metric("histogram", "Time of one stage.", {"pipeline": None, "stage": None}),
+    "edge_engine_seconds": Metric(
+        "histogram", "Time of the engine alone in one stage.", {"pipeline": None, "stage": None}
+    ),
+    "edge_stage_outcomes_total": Metric(
+        "counter", "What became of stages.", {"pipeline": None, "stage": None, "outcome": STAGE_OUTCOMES}
+    ),
+    # report
+    "edge_reports_written_total": Metric("counter", "Jobs whose result objects were written.", {"pipeline": None}),
+    # deliver
+    "edge_deliveries": Metric(
+        "gauge", "Deliveries in the journal by state.", {"destination": None, "state": DELIVERY_STATES}
+    ),
+    "edge_deliveries_total": Metric(
+        "counter", "Attempts to deliver one object, by outcome and reason.",
+        {"destination": None, "outcome": DELIVERY_OUTCOMES, "reason": DELIVERY_REASONS},
+    ),
+    "edge_delivery_seconds": Metric("histogram", "One attempt to deliver one object.", {"destination": None}),
+    "edge_delivered_bytes_total": Metric("counter", "Bytes of delivered objects.", {"destination": None}),
+    "edge_delivery_errors_total": Metric(
+        "counter", "Unexpected errors of a delivery worker; it goes on.", {"destination": None}
+    ),
+    "edge_destination_up": Metric("gauge", "1 when the destination answered last time, else 0.", {"destination": None}),
+    # supervisor
+    "edge_role_restarts_total": Metric(
+        "counter", "Processes that ended and were replaced, by what is blamed.",
+        {"role": ROLES, "blame": ("item", "role")},
+    ),
+}  # fmt: skip
+
+
+def label_values(config: Config) -> dict[str, Labels]:
+    """The values of the labels that come from the configuration."""
+    return {
+        "pipeline": tuple(p.name for p in config.pipelines),
+        "stage": tuple(sorted({s.name for p in config.pipelines for s in p.stages})),
+        "destination": tuple(d.name for d in config.destinations),
+    }

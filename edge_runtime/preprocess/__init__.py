@@ -1,0 +1,5 @@
+"""From an image to a network's input, as the card's recipe says. Pure."""
+
+from edge_runtime.preprocess.prepare import Prepare, compile_recipe
+
+__all__ = ["Prepare", "compile_recipe"]

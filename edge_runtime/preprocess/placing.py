@@ -1,0 +1,55 @@
+"""Where a network's input lies on the source: orientation, and the cut around a region with its margin."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from edge_runtime.domain import Geometry
+from edge_runtime.engines.views import Placement, Region
+
+# LPS axis of each letter, and whether the letter points along it or against it.
+_LETTERS = {"L": (0, 1), "R": (0, -1), "P": (1, 1), "A": (1, -1), "S": (2, 1), "I": (2, -1)}
+
+
+def whole(shape: tuple[int, ...], frame: int | None = None) -> Placement:
+    """The source as it is."""
+    axes = tuple(range(len(shape)))
+    return Placement(shape, axes, (False,) * len(shape), (0,) * len(shape), shape, frame)
+
+
+def oriented(geometry: Geometry, letters: str) -> Placement:
+    """The source turned to the closest axes that `letters` name (`RAS`: index 0 to the patient's right, and so on)."""
+    directions = np.asarray(geometry.directions)
+    wanted = [_LETTERS[letter] for letter in letters]
+    along = np.array([[sign * directions[axis, lps] for axis in range(3)] for lps, sign in wanted])
+    axes = max(itertools.permutations(range(3)), key=lambda p: sum(abs(along[k, axis]) for k, axis in enumerate(p)))
+    flipped = tuple(bool(along[k, axis] < 0) for k, axis in enumerate(axes))
+    shape = tuple(geometry.shape[axis] for axis in axes)
+    return Placement(geometry.shape, axes, flipped, (0, 0, 0), shape)
+
+
+def cut_to(placement: Placement, region: Region, margin: float) -> Placement:
+    """The placement cut to `region` with `margin` times its extent added on each side, rounded to voxels.
+
+    Centre and extent are rounded to whole voxels (half to even) before the edges are taken, in float32; the cut is
+    never less than the voxels that the region touches.
+    """
+    start, stop = [], []
+    first = 0 if placement.frame is None else 1
+    for axis, flip in zip(placement.axes, placement.flipped, strict=True):
+        extent = placement.source_shape[axis]
+        low, high = region.start[axis + first], region.stop[axis + first]
+        if flip:
+            low, high = extent - high, extent - low
+        centre = np.round(np.float32((low + high) / 2))
+        size = np.round((np.float32(1) + np.float32(2) * np.float32(margin)) * np.float32(high - low))
+        a = min(int(centre - size / 2), math.floor(low))
+        b = max(int(centre + size / 2), math.ceil(high))
+        start.append(min(max(0, a), extent - 1))
+        stop.append(max(start[-1] + 1, min(extent, b)))
+    return Placement(
+        placement.source_shape, placement.axes, placement.flipped, tuple(start), tuple(stop), placement.frame
+    )

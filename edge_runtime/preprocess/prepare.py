@@ -1,0 +1,168 @@
+"""Carry out a card's recipe: from a volume, or the frames of one, to the network's input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from edge_runtime.domain import Array, Frames, Image, Volume
+from edge_runtime.engines.card import Card
+from edge_runtime.engines.recipe import Colour, Crop, Normalize, Orient, Resize, Scale, Standardize, Window
+from edge_runtime.engines.sampling import resize_linear, resize_nearest
+from edge_runtime.engines.views import Placement, Prepared, Region
+from edge_runtime.errors import InferenceFailed
+from edge_runtime.preprocess import placing
+
+Prepare = Callable[[Image, Region | None, float], Iterator[Prepared]]
+
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """A recipe under way: the whole source, where the array lies, the array so far. `own`: it may be written to."""
+
+    source: Array
+    placement: Placement
+    array: Array
+    own: bool
+
+
+def compile_recipe(card: Card) -> Prepare:
+    """The function that makes the card's inputs: (image, region or None, margin) -> one input, or one for each frame.
+
+    It raises `InferenceFailed` where the image cannot be what the recipe asks for.
+    """
+    return partial(_prepare, card)
+
+
+def _prepare(card: Card, image: Image, region: Region | None, margin: float) -> Iterator[Prepared]:
+    if card.input.kind == "volume":
+        if not isinstance(image, Volume):
+            raise InferenceFailed(f"engine {card.name} takes a volume, and these frames make none")
+        first = card.preprocess[0].operation
+        turned = isinstance(first, Orient)
+        placement = placing.oriented(image.geometry, first.axes) if isinstance(first, Orient) else None
+        placement = placement or placing.whole(image.voxels.shape)
+        yield _run(card, image.voxels, placement, region, margin, skip=1 if turned else 0)
+        return
+    planes = image.pixels if isinstance(image, Frames) else image.voxels
+    frames = range(len(planes)) if region is None else range(int(region.start[0]), int(np.ceil(region.stop[0])))
+    for index in frames:
+        placement = placing.whole(planes.shape[1:3], index)
+        yield _run(card, planes[index], placement, region, margin, skip=0)
+
+
+def _run(card: Card, source: Array, placement: Placement, region: Region | None, margin: float, skip: int) -> Prepared:
+    work = _Work(source, placement, placement.orient(source), own=False)
+    for step in card.preprocess[skip:]:
+        operation = step.operation
+        if isinstance(operation, Crop):
+            if region is not None:
+                cut = placing.cut_to(work.placement, region, margin)
+                work = _Work(source, cut, cut.cut(cut.orient(source)), own=False)
+            continue
+        array = _OPERATIONS[type(operation)](operation, work)
+        work = _Work(source, work.placement, array, own=True)
+    array = work.array
+    if card.input.shape[1] == 3 and array.ndim == 3:
+        array = array.transpose(2, 0, 1)
+    if array.size != np.prod(card.input.shape):
+        raise InferenceFailed(f"engine {card.name}: the recipe gives {array.shape}, the input is {card.input.shape}")
+    array = np.ascontiguousarray(array, dtype=np.float32).reshape(card.input.shape)
+    if not np.isfinite(array.sum(dtype=np.float64)):
+        raise InferenceFailed(f"engine {card.name}: the image holds numbers that are not finite, or has no contrast")
+    return Prepared(array, work.placement)
+
+
+def _resize(operation: Resize, work: _Work) -> Array:
+    resize = resize_nearest if operation.method == "nearest-exact" else resize_linear
+    return resize(work.array, operation.shape)
+
+
+def _window(operation: Window, work: _Work) -> Array:
+    if operation.range is not None:
+        low, high = np.float32(operation.range[0]), np.float32(operation.range[1])
+    else:
+        assert operation.quantiles is not None
+        over = work.array
+        if operation.over == "whole":
+            over = work.placement.orient(work.source)
+            over = over if operation.resized is None else resize_nearest(over, operation.resized)
+        low, high = quantiles(over, operation.quantiles)
+    if not high > low:
+        raise InferenceFailed("the image has no contrast: its lower and upper window edges are the same")
+    out = _writable(work)
+    out -= low
+    out /= high - low
+    return np.clip(out, np.float32(0), np.float32(1), out=out)
+
+
+def quantiles(array: Array, at: tuple[float, ...]) -> tuple[np.float32, np.float32]:
+    """Two quantiles by linear interpolation between order statistics, float32."""
+    flat = np.array(array, dtype=np.float32, order="K").reshape(-1)
+    ranks = [q * (flat.size - 1) for q in at]
+    below = [int(rank) for rank in ranks]
+    flat.partition(sorted({k for b in below for k in (b, min(b + 1, flat.size - 1))}))
+    low, high = (
+        np.float32(flat[b] + (flat[min(b + 1, flat.size - 1)] - flat[b]) * np.float32(rank - b))
+        for b, rank in zip(below, ranks, strict=True)
+    )
+    return low, high
+
+
+def _standardize(operation: Standardize, work: _Work) -> Array:
+    out = _writable(work)
+    out -= out.mean(dtype=np.float32)
+    flat = out.reshape(-1)
+    # Sum by blocks: a float32 dot product of everything would lose digits.
+    blocks = [float(np.dot(part, part)) for part in np.array_split(flat, max(1, flat.size // 65536))]
+    deviation = np.sqrt(sum(blocks) / max(1, flat.size - 1))
+    if not deviation > 0:
+        raise InferenceFailed("the image has no contrast: all its values are the same")
+    out *= np.float32(operation.deviation / deviation)
+    out += np.float32(operation.mean)
+    return out
+
+
+def _scale(operation: Scale, work: _Work) -> Array:
+    out = _writable(work)
+    out *= np.float32(operation.factor)
+    out += np.float32(operation.offset)
+    return out
+
+
+def _normalize(operation: Normalize, work: _Work) -> Array:
+    out = _writable(work)
+    if out.shape[-1] != len(operation.mean) and len(operation.mean) != 1:
+        raise InferenceFailed(f"normalize has {len(operation.mean)} channels, the image has {out.shape[-1]}")
+    out -= np.array(operation.mean, dtype=np.float32)
+    out /= np.array(operation.deviation, dtype=np.float32)
+    return out
+
+
+def _colour(operation: Colour, work: _Work) -> Array:
+    array, spatial = work.array, len(work.placement.axes)
+    if operation.to == "grey":
+        return array @ _LUMA if array.ndim > spatial else array.astype(np.float32)
+    return array if array.ndim > spatial else np.repeat(array[..., None], 3, axis=-1)
+
+
+def _writable(work: _Work) -> Array:
+    """The array so far as float32 that may be overwritten."""
+    array = work.array
+    return array if work.own and array.dtype == np.float32 and array.flags.writeable else array.astype(np.float32)
+
+
+_OPERATIONS: dict[type, Callable[[Any, _Work], Array]] = {
+    Resize: _resize,
+    Window: _window,
+    Standardize: _standardize,
+    Scale: _scale,
+    Normalize: _normalize,
+    Colour: _colour,
+}

@@ -1,0 +1,100 @@
+"""receive: speaks DICOM, writes bytes, and keeps the disk from filling. It decodes nothing."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+
+from edge_runtime.config import Config
+from edge_runtime.errors import SpoolError
+from edge_runtime.receive.server import DicomServer
+from edge_runtime.roles.link import Link
+from edge_runtime.spool.receipt import Receipt
+from edge_runtime.spool.retention import Sweeper, free_bytes
+from edge_runtime.spool.spool import Spool, open_spool, take_in_missing
+from edge_runtime.telemetry.metrics import Metrics
+
+log = logging.getLogger("edge_runtime.receive")
+
+SWEEP_SECONDS = 10.0
+_SWEEP_BOUND_SECONDS = 600.0
+_BATCH = 200
+
+
+class Indexer(threading.Thread):
+    """Tells the journal of stored instances, a batch at a time, and wakes infer up. The files are already durable."""
+
+    def __init__(self, spool: Spool, link: Link) -> None:
+        super().__init__(name="indexer", daemon=True)
+        self._spool = spool
+        self._link = link
+        self._queue: queue.SimpleQueue[Receipt | None] = queue.SimpleQueue()
+
+    def add(self, receipt: Receipt) -> None:
+        """Called after an instance became durable."""
+        self._queue.put(receipt)
+
+    def finish(self) -> None:
+        """Write down what waits and end."""
+        self._queue.put(None)
+        self.join(5.0)
+
+    def run(self) -> None:
+        """Until `finish`."""
+        ended = False
+        while not ended:
+            batch = [self._queue.get()]
+            while len(batch) < _BATCH and not self._queue.empty():
+                batch.append(self._queue.get())
+            ended = None in batch
+            receipts = [receipt for receipt in batch if receipt is not None]
+            if receipts:
+                self._spool.instances.add(receipts)
+                self._link.hint("infer")
+
+
+def run(config: Config, link: Link, metrics: Metrics) -> None:
+    """Receive until stopped."""
+    spool = open_spool(config)
+    spool.store.recover()
+    take_in_missing(spool)
+    indexer = Indexer(spool, link)
+    indexer.start()
+    server = DicomServer(config.receive.dicom, spool.store, indexer.add, metrics)
+    server.start()
+    sweeper = Sweeper(spool.layout, spool.journal, spool.store, config.retention, config.spool.reserve_bytes)
+    link.ready()
+    next_sweep = 0.0
+    while not link.stopped.wait(1.0):
+        link.beat()
+        if not indexer.is_alive():
+            raise SpoolError("the journal takes no more news of stored images; they are safe in the files")
+        if time.monotonic() >= next_sweep:
+            with link.progress("retention", "", _SWEEP_BOUND_SECONDS):
+                try:
+                    _keep_house(spool, sweeper, config, link, metrics)
+                except (OSError, SpoolError):  # images are still received, or refused one by one
+                    log.exception("retention failed")
+                    link.reason("retention", "retention fails; the log says why")
+            next_sweep = time.monotonic() + SWEEP_SECONDS
+    server.stop(link.drain_seconds)
+    indexer.finish()
+    spool.close()
+
+
+def _keep_house(spool: Spool, sweeper: Sweeper, config: Config, link: Link, metrics: Metrics) -> None:
+    swept = sweeper.sweep(time.time())
+    if swept.originals or swept.results:
+        event = {"originals": swept.originals, "results": swept.results, "freed_bytes": swept.freed_bytes}
+        log.info("retention deleted", extra={"event": event})
+    metrics.count("edge_spool_deleted_total", swept.originals, what="originals")
+    metrics.count("edge_spool_deleted_total", swept.results, what="results")
+    free = free_bytes(spool.layout)
+    metrics.set("edge_spool_free_bytes", free)
+    for state, count in spool.instances.counts().items():
+        metrics.set("edge_spool_instances", count, state=state)
+    short = free < config.spool.reserve_bytes
+    text = f"the spool has {free} bytes free, below its reserve of {config.spool.reserve_bytes}: C-STORE answers 0xA700"
+    link.reason("reserve", text if short else None)

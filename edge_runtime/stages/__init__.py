@@ -1,0 +1,1 @@
+"""The stages of a pipeline: conditions, regions, failures, and what they add up to."""

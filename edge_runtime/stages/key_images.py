@@ -1,0 +1,39 @@
+"""Slices to be shown with the masks drawn on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge_runtime.domain import Array, Frames, Image, KeyImage, Mask
+
+_MOST = 4
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_WINDOW_QUANTILES = (0.005, 0.995)
+
+
+def key_images(image: Image, masks: Sequence[Mask]) -> tuple[KeyImage, ...]:
+    """Up to four slices or frames spread through the extent of the masks; the middle one where there is no mask.
+
+    Grey values are windowed between the 0.5 % and 99.5 % quantiles of the whole image.
+    """
+    planes: Array = image.pixels if isinstance(image, Frames) else image.voxels
+    indices = _spread(masks, len(planes))
+    if planes.ndim == 4:
+        return tuple(KeyImage(i, np.round(planes[i] @ _LUMA).astype(np.uint8)) for i in indices)
+    step = max(1, planes.size // 1_000_000)
+    low, high = np.quantile(planes.reshape(-1)[::step], _WINDOW_QUANTILES)
+    scale = 255.0 / (high - low) if high > low else 0.0
+    return tuple(KeyImage(i, np.round(np.clip((planes[i] - low) * scale, 0, 255)).astype(np.uint8)) for i in indices)
+
+
+def _spread(masks: Sequence[Mask], count: int) -> list[int]:
+    hit = np.zeros(count, dtype=np.bool_)
+    for mask in masks:
+        hit |= mask.voxels.any(axis=(1, 2))
+    filled = np.flatnonzero(hit)
+    if not filled.size:
+        return [count // 2]
+    positions = (np.arange(_MOST) + 0.5) / _MOST * filled.size
+    return sorted({int(filled[int(p)]) for p in positions})

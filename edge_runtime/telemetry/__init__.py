@@ -1,0 +1,1 @@
+"""Metrics, logs and health: what the outside may see of a running daemon. Never patient data."""

@@ -1,0 +1,91 @@
+"""A card is read whole or refused with file, line and key."""
+
+import copy
+
+import pytest
+import yaml
+from support.models import card, segmenter, write_card
+from support.mr_brain import ENGINES, ROOT
+
+from edge_runtime.engines.card import read_card
+from edge_runtime.errors import ConfigurationError
+
+SHAPE = (1, 1, 4, 5, 6)
+
+
+def changed(path, value):
+    """The segmentation card with one key changed, or taken out where the value is None."""
+    document = card("segmentation", SHAPE)
+    *parents, last = path
+    place = document
+    for key in parents:
+        place = place[key]
+    if value is None:
+        del place[last]
+    else:
+        place[last] = value
+    return document
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_shipped_cards_are_valid_and_say_that_they_are_for_research(name):
+    found, digest = read_card(ROOT / "engines" / name)
+    assert found.name == name and len(digest) == 64
+    assert "not for clinical use" in found.intended_use
+
+
+def test_the_hash_is_that_of_the_file(tmp_path):
+    folder = write_card(tmp_path, card("segmentation", SHAPE), segmenter(SHAPE))
+    _, before = read_card(folder)
+    file = folder / "model.yaml"
+    file.write_text(file.read_text() + "\n")
+    assert read_card(file)[1] != before
+
+
+WRONG = [
+    (("surprise",), 1, r"model.yaml:\d+: surprise: unknown key"),
+    (("name",), "../up", "name: use a-z"),
+    (("task",), "segmentatoin", "did you mean 'segmentation'"),
+    (("intended_use",), " ", "intended_use: must say"),
+    (("tolerance",), 0.0, "tolerance: must be positive"),
+    (("checkpoint", "member"), "a.pt", "give either path, or package"),
+    (("checkpoint", "path"), None, "give either path, or package"),
+    (("input", "shape"), [2, 1, 4, 5, 6], "batch"),
+    (("input", "shape"), [1, 1, 4, 5], "has 5 numbers"),
+    (("preprocess", 2, "resize", "shape"), [4, 5, 7], "last resize must give"),
+    (("preprocess", 0), {"orient": "RAL"}, "name one of R/L"),
+    (("preprocess", 0), {"orient": "RAS", "crop": "region"}, "exactly one of"),
+    (("preprocess", 1), {"orient": "RAS"}, "first step"),
+    (("preprocess", 3), {"crop": "region"}, "before resize"),
+    (("preprocess", 3, "window"), {"range": [1.0, 0.0]}, "the lower first"),
+    (("preprocess", 3, "window"), {"range": [0.0, 1.0], "quantiles": [0.0, 1.0]}, "either range or quantiles"),
+    (("output", "shape"), [1, 2], "the 3 axes of space"),
+    (("labels",), [], "name at least one"),
+    (("labels", 0, "channel"), 2, "the output has 2 channels"),
+    (("labels", 0, "threshold"), 1.0, "between 0 and 1"),
+    (("labels", 0, "category"), None, "Segmented Property Category"),
+    (("decode",), {"keep": "each"}, "each is for detections"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), WRONG, ids=[m for _, _, m in WRONG])
+def test_what_is_wrong_with_a_card_is_named(tmp_path, path, value, message):
+    folder = write_card(tmp_path, {**changed(path, value), "name": changed(path, value)["name"].replace("../", "up-")})
+    if path == ("name",):
+        file = folder / "model.yaml"
+        document = yaml.safe_load(file.read_text())
+        file.write_text(yaml.safe_dump({**document, "name": value}))
+    with pytest.raises(ConfigurationError, match=message):
+        read_card(folder)
+
+
+def test_a_label_stands_once(tmp_path):
+    document = card("segmentation", SHAPE)
+    document["labels"].append(copy.deepcopy(document["labels"][0]))
+    with pytest.raises(ConfigurationError, match="stands twice"):
+        read_card(write_card(tmp_path, document))
+
+
+def test_a_missing_card_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match="no such card"):
+        read_card(tmp_path)

@@ -1,0 +1,46 @@
+"""Key images show where the masks are."""
+
+import numpy as np
+import pytest
+from support.models import ANATOMY, BRAIN, SOURCE, volume
+
+from edge_runtime.domain import Code, Frames, Mask
+from edge_runtime.stages.key_images import key_images
+
+
+def mask(*slices):
+    voxels = np.zeros((20, 4, 4), bool)
+    voxels[list(slices), 1, 1] = True
+    return Mask(1, "brain", Code(**ANATOMY), Code(**BRAIN), "s", voxels)
+
+
+RAMP = volume(np.arange(20 * 16).reshape(20, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("masks", "expected"),
+    [
+        ([], [10]),
+        ([mask(3)], [3]),
+        ([mask(3, 17)], [3, 17]),
+        ([mask(*range(4, 12))], [5, 7, 9, 11]),
+        ([mask(1), mask(19)], [1, 19]),
+    ],
+)
+def test_up_to_four_slices_spread_through_the_masks_or_the_middle_one(masks, expected):
+    assert [key.slice_index for key in key_images(RAMP, masks)] == expected
+
+
+def test_grey_values_are_windowed_over_the_whole_image():
+    first, last = key_images(RAMP, [mask(0, 19)])
+    assert (first.pixels.dtype, first.pixels.shape, first.pixels[0, 0], last.pixels[3, 3]) == (np.uint8, (4, 4), 0, 255)
+
+
+def test_an_image_of_one_value_is_black():
+    assert not key_images(volume(np.full((3, 4, 4), 7)), [])[0].pixels.any()
+
+
+def test_colour_frames_become_grey():
+    frames = Frames(np.full((3, 4, 4, 3), 200, np.uint8), "ES", (SOURCE,) * 3)
+    (key,) = key_images(frames, [])
+    assert key.slice_index == 1 and (key.pixels == 200).all()
