@@ -46,13 +46,15 @@ class _Found:
 
 
 def analyse_folder(config: Config, folder: Path, out: Path, dump_tensors: bool) -> list[Outcome]:
-    """Analyse every series below `folder` that a pipeline matches; results go to `out/<pipeline>-<n>/`.
+    """Analyse every series below `folder` that a pipeline matches; results go to `out/<pipeline>-<n>/`, tensors beside it.
 
     Raises:
         EdgeRuntimeError: the folder cannot be read, or an engine cannot be used.
     """
     if not folder.is_dir():
         raise EdgeRuntimeError(f"{folder} is no folder")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise EdgeRuntimeError(f"{out} is not an empty folder; give another --out")
     series: dict[str, list[_Found]] = {}
     for found in _read(folder):
         series.setdefault(series_key(found.header), []).append(found)
@@ -78,7 +80,8 @@ def _analyse(
     images: list[_Found], config: PipelineConfig, pipeline: Pipeline, pool: DecodePool, out: Path, dump_tensors: bool
 ) -> Outcome:
     now = time.time()
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True)
+    tensors = out.with_name(f"{out.name}-tensors")
     study = Study(
         job_id=out.name,
         revision=1,
@@ -88,7 +91,8 @@ def _analyse(
     )
 
     def dump(name: str, tensor: Array) -> None:
-        np.save(out / f"{name}.npy", tensor)
+        tensors.mkdir(exist_ok=True)
+        np.save(tensors / f"{name}.npy", tensor)
 
     try:
         objects = [future.result() for future in [pool.submit(found.path) for found in images]]

@@ -40,7 +40,7 @@ def test_a_series_becomes_sr_seg_overlay_and_json_at_the_destination(daemon, out
     assert [finding["answer"] for finding in result["findings"]] == ["positive"]
     assert result["input_count"] == 8
     assert by_kind(out, "sr") and by_kind(out, "seg") and by_kind(out, "overlay")
-    assert daemon.metric("edge_jobs_concluded_total", outcome="complete") == 1
+    wait_until(lambda: daemon.metric("edge_jobs_concluded_total", outcome="complete") == 1)
     wait_until(lambda: states(daemon) == ["delivered"])
 
 
@@ -89,7 +89,7 @@ def test_a_gap_gives_no_volume_and_says_so_until_the_missing_slice_comes(daemon,
     send_series(series[:4] + series[5:], tmp_path / "most", daemon)
     wait_until(lambda: states(daemon) == ["refused"], 30)
     assert "missing_slices" in daemon.jobs()[0]["reason"]
-    assert daemon.metric("edge_jobs_refused_total", reason="missing_slices") == 1
+    wait_until(lambda: daemon.metric("edge_jobs_refused_total", reason="missing_slices") == 1)
     assert "missing_slices" in daemon.log.read_text()
     assert not documents(out)
     send_series(series[4:5], tmp_path / "rest", daemon)

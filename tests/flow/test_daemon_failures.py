@@ -188,7 +188,7 @@ def test_a_study_that_ends_its_worker_twice_is_parked_and_the_next_one_is_analys
             os.kill(pid, signal.SIGKILL)
             wait_until(lambda pid=pid: daemon.role_pids().get("infer") not in (None, pid), 20)
         wait_until(lambda: states(daemon) == ["parked"], 60)
-        assert daemon.metric("edge_jobs_parked_total", reason="attempts") == 1
+        wait_until(lambda: daemon.metric("edge_jobs_parked_total", reason="attempts") == 1)
         assert daemon.metric("edge_role_restarts_total", role="infer", blame="item") == 2
         send_series(ball_series("healthy"), tmp_path / "in2", daemon)
         wait_until(lambda: sorted(states(daemon)) == ["delivered", "parked"], 60)

@@ -1,0 +1,120 @@
+"""The command `edge-bench`. Exit codes: 0 done, 1 runtime failure (or not comparable), 2 usage."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.compare import NotAResult, NotComparable, changes, compare, read_result
+from benchmarks.daemon import DaemonFailed
+from benchmarks.provenance import Watch
+from benchmarks.record import BenchFailed, Record, State, table
+from benchmarks.scenarios import idle, ingest, study
+from benchmarks.scenarios.schema import Idle, Ingest, Scenario, Study, read_scenario, shipped
+from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EXIT_USAGE, ConfigurationError, EdgeRuntimeError
+
+_FAILURES = (BenchFailed, DaemonFailed, EdgeRuntimeError, OSError, TimeoutError, subprocess.SubprocessError)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options) if options.command == "run" else _compare(options)
+    except (ConfigurationError, NotAResult) as error:
+        print(f"edge-bench: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except NotComparable as error:
+        print(f"edge-bench: {error}", file=sys.stderr)
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        return EXIT_FAILURE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="edge-bench", description="Measures Edge Runtime against its peers.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    run = commands.add_parser("run", help="run a scenario", description="Run a scenario and write its result.")
+    run.add_argument("scenario", metavar="SCENARIO", help=f"{', '.join(shipped())}, or a YAML file")
+    run.add_argument("--json", metavar="OUT", type=Path, required=True, help="where the result goes")
+    run.add_argument("--rounds", type=_rounds, help="instead of the scenario's")
+    run.add_argument("--reduced", action="store_true", help="a tiny version that gives no verdict")
+    text = "Compare two results of one scenario from one machine."
+    versus = commands.add_parser("compare", help="compare two results", description=text)
+    versus.add_argument("a", metavar="A.json", type=Path)
+    versus.add_argument("b", metavar="B.json", type=Path)
+    return parser
+
+
+def _rounds(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return value
+
+
+def _run(options: argparse.Namespace) -> int:
+    name, scenario = read_scenario(options.scenario)
+    if options.reduced:
+        scenario = scenario.reduced()
+    described = {"name": name, **dataclasses.asdict(scenario)}
+    if options.rounds is not None:
+        scenario = dataclasses.replace(scenario, rounds=options.rounds)
+    described["rounds"] = scenario.rounds
+    if not options.json.parent.is_dir():
+        raise ConfigurationError(f"--json {options.json}: there is no folder {options.json.parent}")
+    record = Record(described, options.reduced)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    watch = Watch()
+    state = _measure(scenario, record)
+    provenance = watch.document(options.json.parent if not Path(scenario.work).is_dir() else Path(scenario.work))
+    record.problems.extend(watch.unrest(provenance))
+    document = record.document(state, provenance)
+    options.json.write_text(json.dumps(document, indent=1) + "\n")
+    print(table(document))
+    for problem in document["problems"]:
+        print(f"problem: {problem}")
+    print(f"{state}: {options.json} ({provenance['device']})")
+    return EXIT_DONE if state == "complete" else EXIT_FAILURE
+
+
+def _measure(scenario: Scenario, record: Record) -> State:
+    """Run the scenario; how it ended. What was measured until then is in the record."""
+    try:
+        if isinstance(scenario, Ingest):
+            ingest.run(scenario, record)
+        elif isinstance(scenario, Idle):
+            idle.run(scenario, record)
+        else:
+            study.run(scenario, record)
+    except KeyboardInterrupt:
+        record.problems.append("interrupted: later rounds are missing")
+        return "interrupted"
+    except _FAILURES as error:
+        record.problems.append(str(error) or type(error).__name__)
+        return "failed"
+    return "complete"
+
+
+def _compare(options: argparse.Namespace) -> int:
+    a, b = read_result(options.a), read_result(options.b)
+    found = compare(a, b)
+    for one in found:
+        interval = f"{one.interval.low:.3f} .. {one.interval.high:.3f}"
+        print(f"{one.name}: A {one.median_a:.4g}, B {one.median_b:.4g} {one.unit}; B / A {one.ratio:.3f} "
+              f"({interval}): {one.verdict}")  # fmt: skip
+    if not found:
+        print("the two results have no figure in common")
+    for change in changes(a, b):
+        print(f"note: {change}")
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

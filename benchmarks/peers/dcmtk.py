@@ -1,0 +1,136 @@
+"""DCMTK's sender and receiver, with their environment said for each: Nagle's algorithm decides what they measure."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.daemon import free_port
+from benchmarks.record import BenchFailed
+
+SENDER_PDU = ("-pdu", "131072")
+_PROGRAMS = ("storescu", "storescp")
+_START_SECONDS = 10.0
+_SEND_SECONDS = 300.0
+_SUCCESS = b"Received Store Response (Success)"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """`seconds`: from the start of the first sender to the end of the last. `last_response_at`: Unix seconds."""
+
+    seconds: float
+    acknowledged: int
+    last_response_at: float
+
+
+def require_dcmtk() -> None:
+    """Raises BenchFailed where a program is missing."""
+    missing = [program for program in _PROGRAMS if shutil.which(program) is None]
+    if missing:
+        raise BenchFailed(f"DCMTK is missing ({', '.join(missing)} not on PATH); install it: apt-get install dcmtk")
+
+
+def environment(no_delay: bool) -> dict[str, str]:
+    """This environment with TCP_NODELAY=1, or without it."""
+    kept = {key: value for key, value in os.environ.items() if key != "TCP_NODELAY"}
+    return {**kept, "TCP_NODELAY": "1"} if no_delay else kept
+
+
+def send(folders: Sequence[Path], port: int, *, tuned: bool) -> Sent:
+    """Send each folder over one association of its own, all at the same time.
+
+    tuned: TCP_NODELAY=1 and `-pdu 131072`; else storescu as it comes.
+
+    Raises:
+        BenchFailed: an instance was not answered with Success.
+    """
+    options = SENDER_PDU if tuned else ()
+    command = ["storescu", "-v", "-aet", "BENCH", "-aec", "EDGE", *options, "--scan-directories", "127.0.0.1", str(port)]
+    began = time.monotonic()
+    senders = [_Sender([*command, str(folder)], environment(tuned)) for folder in folders]
+    for sender in senders:
+        sender.join(_SEND_SECONDS)
+    seconds = time.monotonic() - began
+    for sender, folder in zip(senders, folders, strict=True):
+        wanted = sum(1 for _ in folder.iterdir())
+        if sender.process.poll() != 0 or sender.acknowledged != wanted:
+            sender.process.kill()
+            raise BenchFailed(
+                f"storescu to port {port}: {sender.acknowledged} of {wanted} instances were acknowledged, "
+                f"exit code {sender.process.returncode}; it said: {sender.last_line}"
+            )
+    return Sent(seconds, sum(s.acknowledged for s in senders), max(s.last_response_at for s in senders))
+
+
+class _Sender(threading.Thread):
+    """One storescu, whose responses are counted as they come."""
+
+    def __init__(self, command: Sequence[str], env: dict[str, str]) -> None:
+        super().__init__(daemon=True)
+        self.acknowledged = 0
+        self.last_response_at = 0.0
+        self.last_line = ""
+        self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.start()
+
+    def run(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if _SUCCESS in line:
+                self.acknowledged += 1
+                self.last_response_at = time.time()
+            self.last_line = line.decode(errors="replace").strip()
+        self.process.wait()
+
+
+@contextlib.contextmanager
+def storescp(folder: Path, *options: str, no_delay: bool) -> Iterator[int]:
+    """DCMTK's receiver writing to `folder`, without fsync; gives its port."""
+    command = ["storescp", "--accept-all", *options, "--output-directory", str(folder)]
+    with listening(command, folder, environment(no_delay)) as port:
+        yield port
+
+
+@contextlib.contextmanager
+def listening(command: Sequence[str], folder: Path, env: dict[str, str] | None = None) -> Iterator[int]:
+    """A server process that is given a free port as its last argument; it and its children end with the context.
+
+    Raises:
+        BenchFailed: it does not listen in time.
+    """
+    port = free_port()
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder.parent / f"{folder.name}.log"
+    with log.open("ab") as out:
+        process = subprocess.Popen([*command, str(port)], env=env, stdout=out, stderr=out, start_new_session=True)
+    try:
+        _wait_until_open(process, port, log)
+        yield port
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_until_open(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    give_up_at = time.monotonic() + _START_SECONDS
+    while time.monotonic() < give_up_at and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.02)
+    raise BenchFailed(f"{process.args!r} does not listen on port {port}: {log.read_text(errors='replace')[-500:]}")

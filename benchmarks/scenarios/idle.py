@@ -1,0 +1,56 @@
+"""What a start costs: memory of each role at rest, and time to readiness without the engines' golden runs."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+from benchmarks.daemon import Daemon
+from benchmarks.record import BenchFailed, Record
+from benchmarks.scenarios.schema import Idle
+from benchmarks.site import RESERVE_BYTES, children, memory_bytes, read_site, work_folder
+from benchmarks.statistics import Target
+
+MEGABYTE = 1_000_000
+RECEIVE_TARGET = Target(80.0, at_least=False)
+READY_TARGET = Target(1.5, at_least=False)
+_GOLDEN = re.compile(r"engine answers its golden input as built .*\bseconds=([0-9.e-]+)")
+
+NOTES = [
+    "ready: from the start of the command to the first 200 of /readyz, asked every 20 ms. golden: the networks' time "
+    "alone in their golden runs, as the log says; loading, preparing and comparing are not taken off.",
+    "Memory is VmRSS, which counts shared pages in every process.",
+]
+
+
+def run(scenario: Idle, record: Record) -> None:
+    """Start the daemon on an empty spool, once a round."""
+    record.notes.extend(NOTES)
+    read_site(scenario.config, record)
+    with work_folder(scenario.work, record) as work:
+        for number in range(1, scenario.rounds + 1):
+            _round(scenario, record, work / f"spool-{number}")
+            print(f"round {number} of {scenario.rounds} done", flush=True)
+
+
+def _round(scenario: Idle, record: Record, spool: Path) -> None:
+    daemon = Daemon(Path(scenario.config), spool, [f"spool.reserve_bytes={RESERVE_BYTES}"])
+    began = time.monotonic()
+    with daemon:
+        daemon.wait_ready()
+        ready = time.monotonic() - began
+        golden = sum(float(found) for found in _GOLDEN.findall(daemon.log.read_text()))
+        if golden == 0:
+            raise BenchFailed("the daemon's log names no golden run")
+        record.add("ready", ready, "s", higher_is_better=False)
+        record.add("golden", golden, "s", higher_is_better=False)
+        record.add("ready less golden", ready - golden, "s", higher_is_better=False, target=READY_TARGET)
+        time.sleep(scenario.settle_seconds)
+        roles = daemon.role_pids()
+        groups = {"supervisor": [daemon.pid], **{role: [pid] for role, pid in roles.items()}}
+        groups["decode workers"] = children(roles["infer"])
+        for name, pids in groups.items():
+            target = RECEIVE_TARGET if name == "receive" else None
+            rss = sum(memory_bytes(pid) for pid in pids) / MEGABYTE
+            record.add(f"rss/{name}", rss, "MB", higher_is_better=False, target=target)

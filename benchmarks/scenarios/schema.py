@@ -1,0 +1,121 @@
+"""What a scenario's YAML may say. Unknown keys are refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+
+from edge_runtime.errors import ConfigurationError
+from edge_runtime.yaml_schema import read_schema
+
+SHIPPED = Path(__file__).parent
+PEERS = ("sequential", "day_script")
+DESTINATIONS = ("folder", "dicom")
+
+
+def _positive(scenario: object, *names: str) -> None:
+    for name in names:
+        if getattr(scenario, name) < 1:
+            raise ValueError(f"{name}: must be at least 1")
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """Receiving: instances a second, durable, against receivers that are not."""
+
+    kind: str = field(metadata={"choices": ("ingest",)})
+    config: str = "examples/mr-brain.yaml"
+    work: str = "bench-work"  # where spool and peers write; a real disk
+    rounds: int = 7
+    slices: int = 300
+    associations: int = 4
+    stock_slices: int = 100
+
+    def __post_init__(self) -> None:
+        _positive(self, "rounds", "slices", "associations", "stock_slices")
+        if self.slices < self.associations:
+            raise ValueError("slices: must be at least as many as associations")
+
+    def reduced(self) -> Ingest:
+        """A version of seconds, that measures nothing worth comparing."""
+        return dataclasses.replace(self, rounds=1, slices=8, stock_slices=4)
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Starting: memory of each role, and time to readiness without the golden runs."""
+
+    kind: str = field(metadata={"choices": ("idle",)})
+    config: str = "examples/mr-brain.yaml"
+    work: str = "bench-work"
+    rounds: int = 7
+    settle_seconds: float = 3.0
+
+    def __post_init__(self) -> None:
+        _positive(self, "rounds")
+        if self.settle_seconds < 0:
+            raise ValueError("settle_seconds: must not be negative")
+
+    def reduced(self) -> Idle:
+        """A version of seconds, that measures nothing worth comparing."""
+        return dataclasses.replace(self, rounds=1, settle_seconds=1.0)
+
+
+@dataclass(frozen=True)
+class Study:
+    """One series: from the last slice's response to the last result at its destination."""
+
+    kind: str = field(metadata={"choices": ("study",)})
+    config: str = "examples/mr-brain.yaml"
+    work: str = "bench-work"
+    series: str = "mr-head"  # or a folder of Part 10 files of one series
+    rounds: int = 7
+    destinations: tuple[str, ...] = field(default=DESTINATIONS, metadata={"choices": DESTINATIONS})
+    peers: tuple[str, ...] = field(default=PEERS, metadata={"choices": PEERS})
+    give_up_seconds: float = 120.0
+
+    def __post_init__(self) -> None:
+        _positive(self, "rounds")
+        if not self.destinations:
+            raise ValueError("destinations: name at least one")
+        if self.give_up_seconds <= 0:
+            raise ValueError("give_up_seconds: must be positive")
+
+    def reduced(self) -> Study:
+        """One round to a folder."""
+        return dataclasses.replace(self, rounds=1, destinations=("folder",))
+
+
+Scenario = Ingest | Idle | Study
+KINDS: dict[str, type[Ingest] | type[Idle] | type[Study]] = {"ingest": Ingest, "idle": Idle, "study": Study}
+
+S = TypeVar("S", Ingest, Idle, Study)
+
+
+def shipped() -> list[str]:
+    """The names of the scenarios that come with the command."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+
+def read_scenario(name: str) -> tuple[str, Scenario]:
+    """Read a shipped scenario by name, or a YAML file by path; its name and what it says.
+
+    Raises:
+        ConfigurationError: there is none, or it does not fit.
+    """
+    path = SHIPPED / f"{name}.yaml" if name in shipped() else Path(name)
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        known = ", ".join(shipped())
+        raise ConfigurationError(f"scenario {name}: {error.strerror}; there are {known}, or give a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"scenario {name} is no YAML: {error}") from None
+    kind = document.get("kind") if isinstance(document, dict) else None
+    if kind not in KINDS:
+        raise ConfigurationError(f"scenario {name}: kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    return path.stem, read_schema(KINDS[kind], path)
