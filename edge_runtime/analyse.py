@@ -46,7 +46,7 @@ class _Found:
 
 
 def analyse_folder(config: Config, folder: Path, out: Path, dump_tensors: bool) -> list[Outcome]:
-    """Analyse every series below `folder` that a pipeline matches; results go to `out/<pipeline>-<n>/`, tensors beside it.
+    """Analyse every series below `folder` that a pipeline matches, into `out/<pipeline>-<n>/`; tensors beside it.
 
     Raises:
         EdgeRuntimeError: the folder cannot be read, or an engine cannot be used.
