@@ -75,9 +75,11 @@ def changes(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
 
 def _reasons(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     found = []
-    if a["scenario"] != b["scenario"]:
-        found.append(f"A is of scenario {a['scenario'].get('name')}, B of {b['scenario'].get('name')}, or their "
-                     "parameters differ")  # fmt: skip
+    differing = [
+        k for k in {*a["scenario"], *b["scenario"]} - {"rounds"} if a["scenario"].get(k) != b["scenario"].get(k)
+    ]
+    if differing:
+        found.append(f"their scenarios differ in {', '.join(sorted(differing))}")
     for key in SAME_MACHINE:
         first, second = a["provenance"].get(key), b["provenance"].get(key)
         if first != second:
@@ -95,7 +97,9 @@ def _difference(name: str, a: dict[str, Any], b: dict[str, Any]) -> Difference:
     interval = ratio_interval(of_b, of_a)
     ratio = median(of_b) / median(of_a)
     if min(len(of_a), len(of_b)) < MINIMUM_TO_COMPARE:
-        verdict = f"too few samples for a verdict: {len(of_a)} and {len(of_b)}, at least {MINIMUM_TO_COMPARE} are needed"
+        verdict = (
+            f"too few samples for a verdict: {len(of_a)} and {len(of_b)}, at least {MINIMUM_TO_COMPARE} are needed"
+        )
     elif interval.low <= 1 <= interval.high:
         verdict = "no difference beyond the noise"
     else:

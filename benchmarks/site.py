@@ -90,7 +90,9 @@ def memory_bytes(pid: int, field: str = "VmRSS") -> int:
 
 def children(pid: int) -> list[int]:
     """The processes that a process has started."""
-    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
+    return [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
 
 
 def settle() -> None:

@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from edge_runtime.compose import verify_all
+    from edge_runtime.engines.required import verify_all
     from edge_runtime.supervisor import Supervisor
 
     config = _read(options)
@@ -91,7 +91,7 @@ def _read(options: argparse.Namespace) -> Config:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from edge_runtime.compose import verify_all
+    from edge_runtime.engines.required import verify_all
 
     problems: list[dict[str, str | None]] = []
     code = EXIT_DONE

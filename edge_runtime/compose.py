@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 from edge_runtime import config
 from edge_runtime.backends.base import Backend
 from edge_runtime.backends.registry import choose, load_backend, load_device
 from edge_runtime.device.base import Device
+from edge_runtime.engines.required import verify_engines
 from edge_runtime.engines.runner import EngineRunner, load_runner
-from edge_runtime.engines.verify import VerifiedEngine, find_engine, verify
-from edge_runtime.errors import ConfigurationError
+from edge_runtime.engines.verify import VerifiedEngine
 from edge_runtime.postprocess import compile_decoder
 from edge_runtime.preprocess import compile_recipe
 from edge_runtime.stages.pipeline import Pipeline, canonical_json
@@ -28,7 +27,6 @@ def compose_pipeline(pipeline: config.Pipeline, engines: config.Engines, metrics
         BackendUnavailable: the backend is not in this version, or its package is missing.
     """
     verified = verify_engines(pipeline, engines)
-    _check_references(pipeline, {stage.name: verified[stage.engine] for stage in pipeline.stages})
     name = choose(engines.backend)
     backend, device = load_backend(name), load_device(name, engines.threads)
     runners: dict[str, EngineRunner] = {}
@@ -46,23 +44,6 @@ def compose_pipeline(pipeline: config.Pipeline, engines: config.Engines, metrics
 def compose_pipelines(configuration: config.Config, metrics: Metrics) -> dict[str, Pipeline]:
     """Every pipeline of the configuration, by name. Raises as `compose_pipeline` does."""
     return {p.name: compose_pipeline(p, configuration.engines, metrics) for p in configuration.pipelines}
-
-
-def verify_all(configuration: config.Config) -> None:
-    """Verify the engines of every pipeline without loading one. Raises as `compose_pipeline` does."""
-    for pipeline in configuration.pipelines:
-        verified = verify_engines(pipeline, configuration.engines)
-        _check_references(pipeline, {stage.name: verified[stage.engine] for stage in pipeline.stages})
-
-
-def verify_engines(pipeline: config.Pipeline, engines: config.Engines) -> dict[str, VerifiedEngine]:
-    """Find and verify the engines of a pipeline without loading them: by name. Raises as `compose_pipeline` does."""
-    target = choose(engines.backend)
-    names = dict.fromkeys(stage.engine for stage in pipeline.stages)
-    folders = {name: find_engine(Path(engines.path), name, target) for name in names}
-    return {
-        name: verify(folder, engines.trusted_keys, engines.allow_unsigned, name) for name, folder in folders.items()
-    }
 
 
 def _stage(
@@ -91,20 +72,3 @@ def _close(runners: dict[str, EngineRunner], device: Device) -> None:
     for runner in runners.values():
         runner.close()
     device.close()
-
-
-def _check_references(pipeline: config.Pipeline, engines: dict[str, VerifiedEngine]) -> None:
-    """What a stage asks of another must be in that one's card."""
-    for stage in pipeline.stages:
-        place = f"pipeline {pipeline.name}, stage {stage.name}"
-        if stage.when is not None:
-            condition = Condition.parse(stage.when)
-            card = engines[condition.stage].card
-            if card.label(condition.label) is None:
-                labels = ", ".join(label.name for label in card.labels)
-                missing = f"{condition.stage} has no label {condition.label!r}"
-                raise ConfigurationError(f"{place}: when: {missing}; engine {card.name} has: {labels}")
-        if stage.within is not None:
-            card = engines[stage.within].card
-            if card.task == "classification":
-                raise ConfigurationError(f"{place}: within: engine {card.name} of {stage.within} finds no regions")

@@ -7,6 +7,7 @@ EdgeRuntimeError
 |   +-- BackendUnavailable  a package or a device is missing
 +-- SpoolError              the spool cannot be read or written               exit 1
 |   +-- SpoolLocked         another process holds it
+|   +-- StepRefused         an item is no longer in a state where this step is possible
 |   +-- SpoolFull           below the reserve, or ENOSPC/EIO: nothing was kept
 +-- Refused                 this input gets no answer, and `reason` says why (a closed set)
 |   +-- DecodeRefused       one object's pixels cannot be had
@@ -59,6 +60,10 @@ class SpoolError(EdgeRuntimeError):
 
 class SpoolLocked(SpoolError):
     """Another process holds the spool, or the role's place in it."""
+
+
+class StepRefused(SpoolError):
+    """The item is no longer in a state where this step is possible; it stays what it is."""
 
 
 class SpoolFull(SpoolError):

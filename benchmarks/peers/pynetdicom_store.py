@@ -1,6 +1,6 @@
 """A receiver as pynetdicom's examples suggest, made durable: raw write and fsync before the response.
 
-    python -m benchmarks.peers.pynetdicom_store FOLDER PORT
+python -m benchmarks.peers.pynetdicom_store FOLDER PORT
 """
 
 from __future__ import annotations

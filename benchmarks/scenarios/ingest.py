@@ -49,7 +49,9 @@ def cases(scenario: Ingest) -> tuple[_Case, ...]:
     one = ("storescp", "storescp-pdu", "pynetdicom-fsync")
     return (
         _Case("one-association", scenario.slices, 1, True, one),
-        _Case(f"{scenario.associations}-associations", scenario.slices, scenario.associations, True, ("storescp-fork",)),
+        _Case(
+            f"{scenario.associations}-associations", scenario.slices, scenario.associations, True, ("storescp-fork",)
+        ),
         _Case("stock-sender", scenario.stock_slices, 1, False, ("storescp", "storescp-nodelay")),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
 from edge_runtime.domain import Array
 
@@ -27,6 +26,8 @@ def resize_nearest(array: Array, shape: tuple[int, ...]) -> Array:
 
 def resize_linear(array: Array, shape: tuple[int, ...]) -> Array:
     """Linear resize of the first len(shape) axes; float32."""
+    from scipy import ndimage
+
     factors = [new / old for new, old in zip(shape, array.shape, strict=False)] + [1.0] * (array.ndim - len(shape))
     values = np.asarray(array, dtype=np.float32)
     resized: Array = ndimage.zoom(values, factors, order=1, mode="nearest", grid_mode=True)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from edge_runtime.assemble.header import SeriesHeader, read_header
 from edge_runtime.assemble.match import matches
 from edge_runtime.config import Config, Pipeline
-from edge_runtime.errors import DecodeRefused, SpoolError
+from edge_runtime.errors import DecodeRefused, SpoolError, StepRefused
 from edge_runtime.spool.jobs import Job
 from edge_runtime.spool.receipt import Receipt
 from edge_runtime.spool.spool import Spool
@@ -81,7 +81,10 @@ class Collector:
             del self._due[job_id]
             job = self._spool.jobs.get(job_id)
             if job.state == "collecting":
-                self._spool.jobs.close(job, self._spool.instances.of_job(job_id))
+                try:
+                    self._spool.jobs.close(job, self._spool.instances.of_job(job_id))
+                except StepRefused:  # a person cancelled it a moment ago
+                    continue
                 log.info("series complete", extra={"event": {"job": job_id, "pipeline": job.pipeline}})
                 closed.append(job)
         return closed

@@ -12,7 +12,7 @@ from edge_runtime.assemble.decoder import DecodePool
 from edge_runtime.assemble.header import SeriesHeader
 from edge_runtime.compose import compose_pipelines
 from edge_runtime.config import Config
-from edge_runtime.errors import AssemblyRefused, EngineError, InferenceFailed, Refused
+from edge_runtime.errors import AssemblyRefused, DecodeRefused, EngineError, InferenceFailed, Refused, SpoolError
 from edge_runtime.roles.collect import BATCH, Collector
 from edge_runtime.roles.link import Link
 from edge_runtime.roles.study import Study, conclude
@@ -28,9 +28,16 @@ from edge_runtime.telemetry.metrics import Metrics
 log = logging.getLogger("edge_runtime.infer")
 
 POLL_SECONDS = 1.0
+DISK_WAIT_SECONDS = 10.0
 WARM_BOUND_SECONDS = 900.0
+TRIED_TWICE = ("decode_crashed", "decode_unavailable")
+"""What may be the end of an innocent process, by the kernel's choice or a person's; the file itself is no worse."""
+
 AHEAD_BYTES = 1_000_000_000
 """Encoded bytes that may be decoded before their series is complete."""
+
+INDEX_BOUND_SECONDS = 900.0
+"""For one batch of new images, each of which is read whole: a slow disk and large objects take their time."""
 
 
 class Ahead:
@@ -47,8 +54,7 @@ class Ahead:
         """Decode an instance now, unless too much waits already."""
         with self._lock:
             if self._bytes + receipt.size_bytes <= AHEAD_BYTES and receipt.id not in self._futures:
-                future = self._pool.submit(self._spool.store.path(receipt.id))
-                self._futures[receipt.id] = (future, receipt.size_bytes)
+                self._futures[receipt.id] = (self._submit(receipt), receipt.size_bytes)
                 self._bytes += receipt.size_bytes
 
     def take(self, receipts: tuple[Receipt, ...]) -> list[DecodedObject]:
@@ -60,10 +66,19 @@ class Ahead:
         with self._lock:
             ready = {r.id: self._futures.pop(r.id) for r in receipts if r.id in self._futures}
             self._bytes -= sum(size for _, size in ready.values())
-        futures = [
-            ready[r.id][0] if r.id in ready else self._pool.submit(self._spool.store.path(r.id)) for r in receipts
-        ]
-        return [future.result() for future in futures]
+        futures = [ready[r.id][0] if r.id in ready else self._submit(r) for r in receipts]
+        return [self._decoded(receipt, future) for receipt, future in zip(receipts, futures, strict=True)]
+
+    def _submit(self, receipt: Receipt) -> Future[DecodedObject]:
+        return self._pool.submit(self._spool.store.path(receipt.id))
+
+    def _decoded(self, receipt: Receipt, future: Future[DecodedObject]) -> DecodedObject:
+        try:
+            return future.result()
+        except DecodeRefused as refused:
+            if refused.reason not in TRIED_TWICE:
+                raise
+        return self._submit(receipt).result()
 
 
 class JobRunner(threading.Thread):
@@ -85,12 +100,21 @@ class JobRunner(threading.Thread):
     def run(self) -> None:
         """Until the role stops."""
         while not self._link.stopped.is_set() and self.broken is None:
-            pending = [job for job in self._spool.jobs.in_state("pending") if job.pipeline in self._pipelines]
-            if pending:
-                self._run_job(pending[0])
-            else:
+            try:
+                worked = self._run_next()
+            except SpoolError:  # it was cancelled at the console a moment ago, or the disk is full
+                log.exception("job not begun or not ended")
+                worked = False
+            if not worked:
                 self.wake.wait(POLL_SECONDS)
                 self.wake.clear()
+
+    def _run_next(self) -> bool:
+        recover_jobs(self._spool, "defer")  # an end that could not be written down
+        pending = [job for job in self._spool.jobs.in_state("pending") if job.pipeline in self._pipelines]
+        if pending:
+            self._run_job(pending[0])
+        return bool(pending)
 
     def _run_job(self, job: Job) -> None:
         if job.poisonous:
@@ -109,6 +133,10 @@ class JobRunner(threading.Thread):
                 log.critical("device or engine lost", extra={"event": {"job": job.id, "error": describe(error)}})
                 self._spool.jobs.step(job.id, "interrupt", describe(error))
                 self.broken = error
+            except SpoolError as error:
+                log.exception("job waits for the disk", extra={"event": {"job": job.id}})
+                self._spool.jobs.step(job.id, "defer", describe(error))
+                self._link.stopped.wait(DISK_WAIT_SECONDS)
             except Exception as error:  # a job must not take the others down
                 log.exception("job failed", extra={"event": {"job": job.id, "attempt": job.attempts}})
                 self._failed(job, error)
@@ -158,22 +186,22 @@ class JobRunner(threading.Thread):
         log.error(f"job {event}d", extra={"event": {"job": job.id, "pipeline": job.pipeline, "reason": text}})
 
 
-def recover_jobs(spool: Spool) -> None:
-    """After a start: what ran when the process died is concluded if its result is whole, else runs again."""
+def recover_jobs(spool: Spool, event: str = "interrupt") -> None:
+    """While nothing runs: what is said to run is concluded if its result is whole, else runs again."""
     for job in spool.jobs.in_state("running"):
         whole = (spool.layout.job(job.id) / "result.json").exists()
-        spool.jobs.step(job.id, "conclude" if whole else "interrupt")
+        spool.jobs.step(job.id, "conclude" if whole else event)
 
 
 def run(config: Config, link: Link, metrics: Metrics) -> None:
     """Infer until stopped."""
     spool = open_spool(config)
     recover_jobs(spool)
-    pool = DecodePool(config.decode, metrics)
     with link.progress("load", "", WARM_BOUND_SECONDS):
         pipelines = compose_pipelines(config, metrics)
         for pipeline in pipelines.values():
             pipeline.warm()
+    pool = DecodePool(config.decode, metrics)  # after the golden runs, which want the cores
     ahead = Ahead(pool, spool)
     collector = Collector(config, spool, metrics, ahead.start)
     runner = JobRunner(config, spool, link, metrics, pipelines, ahead)
@@ -184,7 +212,11 @@ def run(config: Config, link: Link, metrics: Metrics) -> None:
         link.beat()
         if not runner.is_alive():
             raise InferenceFailed("the thread that runs jobs has ended; its last words are in the log")
-        if collector.index() < BATCH and collector.close_quiet():
+        with link.progress("index", "", INDEX_BOUND_SECONDS):
+            indexed = collector.index()
+        if indexed == BATCH:
+            continue  # there is more to look at
+        if collector.close_quiet():
             runner.wake.set()
         if time.monotonic() >= counts_at:
             _count_jobs(config, spool, metrics)

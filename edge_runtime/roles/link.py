@@ -125,6 +125,11 @@ class Link:
         for start in range(0, len(samples), _SAMPLES_A_MESSAGE):
             send(self._end, {"metrics": samples[start : start + _SAMPLES_A_MESSAGE]})
 
+    def last_words(self, text: str) -> None:
+        """Say why the role ends."""
+        self.reason("end", text)
+        self.flush()
+
     def _report(self) -> None:
         while not self.stopped.wait(REPORT_EVERY_SECONDS):
             self.flush()

@@ -46,6 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    link: Link | None = None
     try:
         config = read_schema(Config, Path(config_path), overrides)
         metrics = RoleMetrics(METRICS, label_values(config))
@@ -57,6 +58,8 @@ def main(arguments: Sequence[str]) -> int:
             link.flush()
     except EdgeRuntimeError as error:
         log.critical("cannot go on", extra={"event": {"error": describe(error)}})
+        if link is not None:
+            link.last_words(describe(error))
         return error.exit_code
     except Exception:  # the supervisor starts the role again
         log.exception("unexpected end")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 from pathlib import Path
 
 from edge_runtime.config import Config
 from edge_runtime.domain import Predecessor, ResultKind
-from edge_runtime.report.writer import identify_report, prepare, write_results
+from edge_runtime.errors import SpoolError
 from edge_runtime.roles.link import Link
 from edge_runtime.spool.jobs import Job
 from edge_runtime.spool.layout import sync_folder
@@ -20,7 +21,9 @@ from edge_runtime.telemetry.metrics import Metrics
 log = logging.getLogger("edge_runtime.report")
 
 POLL_SECONDS = 1.0
+PREPARE_AFTER_SECONDS = 3.0
 JOB_BOUND_SECONDS = 300.0
+DISK_WAIT_SECONDS = 10.0
 
 
 def run(config: Config, link: Link, metrics: Metrics) -> None:
@@ -29,7 +32,11 @@ def run(config: Config, link: Link, metrics: Metrics) -> None:
     for job in spool.jobs.in_state("reporting"):
         spool.jobs.step(job.id, "interrupt")
     link.ready()
+    if not spool.jobs.in_state("concluded"):
+        link.hinted.wait(PREPARE_AFTER_SECONDS)  # nothing to write: the cores are for infer, which starts now too
     with link.progress("prepare", "", JOB_BOUND_SECONDS):
+        from edge_runtime.report.writer import prepare
+
         prepare()
     while not link.stopped.is_set():
         link.beat()
@@ -38,7 +45,7 @@ def run(config: Config, link: Link, metrics: Metrics) -> None:
             if link.stopped.is_set():
                 break
             with link.progress("report", job.id, JOB_BOUND_SECONDS):
-                _report(job, config, spool, metrics)
+                _report(job, config, spool, metrics, link.stopped)
             link.hint("deliver")
         if not waiting:
             link.hinted.wait(POLL_SECONDS)
@@ -46,7 +53,7 @@ def run(config: Config, link: Link, metrics: Metrics) -> None:
     spool.close()
 
 
-def _report(job: Job, config: Config, spool: Spool, metrics: Metrics) -> None:
+def _report(job: Job, config: Config, spool: Spool, metrics: Metrics, stopped: threading.Event) -> None:
     if job.poisonous:
         text = f"writing the report failed {job.report_attempts} times; last: {job.reason or 'the process died'}"
         spool.jobs.step(job.id, "park", text)
@@ -65,6 +72,11 @@ def _report(job: Job, config: Config, spool: Spool, metrics: Metrics) -> None:
         spool.deliveries.add_results(job.id, results, destinations_of(config, job.pipeline))
         spool.jobs.step(job.id, "commit")
         spool.deliveries.end_if_delivered(job.id)
+    except SpoolError as error:
+        log.exception("report waits for the disk", extra={"event": {"job": job.id}})
+        spool.jobs.step(job.id, "defer", describe(error))
+        stopped.wait(DISK_WAIT_SECONDS)
+        return
     except Exception as error:  # the next job must still be reported
         log.exception("report failed", extra={"event": {"job": job.id}})
         spool.jobs.step(job.id, "interrupt", describe(error))
@@ -75,6 +87,8 @@ def _report(job: Job, config: Config, spool: Spool, metrics: Metrics) -> None:
 
 def _write(job: Job, config: Config, spool: Spool) -> None:
     """Write all objects beside the place where they belong, then move them there as one."""
+    from edge_runtime.report.writer import write_results
+
     folder = spool.layout.job(job.id)
     draft = folder / "report.draft"
     shutil.rmtree(draft, ignore_errors=True)
@@ -91,6 +105,8 @@ def _write(job: Job, config: Config, spool: Spool) -> None:
 
 
 def _predecessor(job: Job, spool: Spool) -> Predecessor | None:
+    from edge_runtime.report.writer import identify_report
+
     row = spool.jobs.predecessor(job)
     if row is None:
         return None

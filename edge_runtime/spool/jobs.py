@@ -28,8 +28,10 @@ MAXIMUM_INTERRUPTIONS = 10
 _COUNTED = {
     ("pending", "begin"): (1, 0, 0),
     ("running", "yield"): (-1, 0, 1),
+    ("running", "defer"): (-1, 0, 0),
     ("concluded", "report"): (0, 1, 0),
     ("reporting", "yield"): (0, -1, 1),
+    ("reporting", "defer"): (0, -1, 0),
 }
 """What a step adds to attempts, report attempts and interruptions."""
 
@@ -56,9 +58,9 @@ class Job:
 
     @property
     def poisonous(self) -> bool:
-        """True when the job has ended its worker, or was there when the daemon ended, too often."""
-        worst = max(self.attempts, self.report_attempts)
-        return worst >= MAXIMUM_ATTEMPTS or self.interruptions >= MAXIMUM_INTERRUPTIONS
+        """True when the job has ended the worker that it waits for, or was there when the daemon ended, too often."""
+        attempts = self.attempts if self.state in ("pending", "running") else self.report_attempts
+        return attempts >= MAXIMUM_ATTEMPTS or self.interruptions >= MAXIMUM_INTERRUPTIONS
 
 
 def new_id(now: float) -> str:
@@ -190,7 +192,8 @@ class JobTable:
     def step(self, job_id: str, event: str, reason: str = "") -> Job:
         """Change one job's state by the table. Attempts are counted before the attempt is made.
 
-        `yield` gives the attempt back, for it ended with the daemon; a person's retry starts the count anew.
+        `yield` and `defer` give the attempt back, for it ended with the daemon, or for want of disk space; a person's
+        retry starts the count anew.
         """
         with self._journal.write() as db:
             job = self.get(job_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edge_runtime.errors import SpoolError
+from edge_runtime.errors import StepRefused
 
 Table = Mapping[tuple[str, str], str]
 
@@ -34,6 +34,7 @@ JOB: Table = {
     ("running", "refuse"): "refused",
     ("running", "interrupt"): "pending",
     ("running", "yield"): "pending",
+    ("running", "defer"): "pending",
     ("running", "park"): "parked",
     ("concluded", "report"): "reporting",
     ("concluded", "park"): "parked",
@@ -41,6 +42,7 @@ JOB: Table = {
     ("reporting", "commit"): "reported",
     ("reporting", "interrupt"): "concluded",
     ("reporting", "yield"): "concluded",
+    ("reporting", "defer"): "concluded",
     ("reporting", "park"): "parked",
     ("reported", "delivered"): "delivered",
     ("reported", "cancel"): "cancelled",
@@ -76,10 +78,10 @@ def after(table: Table, state: str, event: str, item: str) -> str:
     """The state that follows.
 
     Raises:
-        SpoolError: the table has no such step; the item stays what it is.
+        StepRefused: the table has no such step; the item stays what it is.
     """
     try:
         return table[state, event]
     except KeyError:
         possible = ", ".join(sorted(e for s, e in table if s == state)) or "nothing"
-        raise SpoolError(f"{item} is {state}: {event} is not possible there, only {possible}") from None
+        raise StepRefused(f"{item} is {state}: {event} is not possible there, only {possible}") from None

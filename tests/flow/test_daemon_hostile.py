@@ -1,9 +1,10 @@
 """Faulty input and a hostile world against the whole daemon: it says why, serves the others, and loses nothing."""
 
-import copy
+import contextlib
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -13,8 +14,8 @@ import time
 import numpy as np
 import pydicom
 import pytest
-from support.dicom_objects import dcmtk, multi_frame, save, save_series
-from support.dicom_peers import RawPeer, normal_peer_is_served
+from support.dicom_objects import ct_series, dcmtk, multi_frame, save, save_series
+from support.dicom_peers import CT, RawPeer, explicit, normal_peer_is_served
 from support.hostile import (
     all_states,
     assert_log_is_clean,
@@ -26,7 +27,7 @@ from support.hostile import (
     wait_states,
 )
 from support.pacs import StubPacs, abort_pdu, raw_server, read_pdu, reject_pdu, wait_until
-from support.site import SIDE, ball_series, build_engine, send, send_series, write_config
+from support.site import PATIENT_ID, PATIENT_NAME, ball_series, build_engine, send, send_series, write_config
 
 from benchmarks.daemon import Daemon, free_port
 
@@ -91,7 +92,7 @@ def localizer(series):
         data_set.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
 
 
-def two_patients(series):
+def two_sizes(series):
     for data_set in series[4:]:
         data_set.Rows = 31
         data_set.PixelData = data_set.PixelData[: 31 * 32 * 2]
@@ -103,7 +104,7 @@ def no_position(series):
 
 FAULTS = {
     "pixel_length_mismatch": longer, "truncated": shorter, "missing_spacing": no_spacing, "doubled_slices": doubled,
-    "oblique_shear": gantry_tilt, "localizer": localizer, "mixed_size": two_patients, "missing_geometry": no_position,
+    "oblique_shear": gantry_tilt, "localizer": localizer, "mixed_size": two_sizes, "missing_geometry": no_position,
 }  # fmt: skip
 
 
@@ -161,23 +162,21 @@ def test_a_broken_jpeg_refuses_its_series_and_a_whole_one_is_analysed(site, tmp_
     assert_log_is_clean(site, ball_series("jpeg-broken"))
 
 
-@pytest.mark.parametrize("character_set", ["ISO_IR 999", "\\ISO 2022 IR 87", None])
+@pytest.mark.parametrize("character_set", ["ISO_IR 999", "\\ISO 2022 IR 87 ", None])
 def test_results_come_out_whatever_the_character_set(site, tmp_path, character_set):
     name = b"M\xfcller^\xe9\xff"
     series = ball_series(f"charset {character_set}", SpecificCharacterSet=None, PatientName=None)
+    stated = explicit(0x0008, 0x0005, "CS", character_set.encode()) if character_set else b""
     for data_set in series:
-        if character_set:
-            data_set.SpecificCharacterSet = character_set.split("\\")
-        data = encoded(data_set)
-        element = b"\x10\x00\x10\x00PN" + len(name).to_bytes(2, "little") + name
+        data = stated + encoded(data_set)
         at = data.index(b"\x10\x00\x20\x00LO")
-        assert store_bytes(site, data_set, data[:at] + element + data[at:]) == 0
+        assert store_bytes(site, data_set, data[:at] + explicit(0x0010, 0x0010, "PN", name) + data[at:]) == 0
     (job,) = wait_states(site, series, "delivered")
     reports = list((site.spool / "jobs" / job["id"] / "report").glob("*.dcm"))
     assert len(reports) >= 3
     for path in reports:
         assert name in path.read_bytes()
-    assert "ller" not in site.log.read_text(errors="replace")
+    assert "ller^" not in site.log.read_text(errors="replace")
     assert_log_is_clean(site, series)
 
 
@@ -281,3 +280,285 @@ def test_sighup_changes_nothing(site, tmp_path):
     send_series(series, tmp_path / "in", site)
     wait_states(site, series, "delivered")
     assert site.role_pids() == pids
+
+
+# -- late slices -------------------------------------------------------------------------------------------------------
+
+
+def input_counts(out):
+    return sorted(document["input_count"] for document in documents(out))
+
+
+def test_slices_that_come_while_their_job_waits_join_it(slow, out, tmp_path):
+    first, series = ball_series("first"), ball_series("waits", slices=10)
+    send_series(first, tmp_path / "first", slow)
+    wait_states(slow, first, "running")
+    send_series(series[:8], tmp_path / "early", slow)
+    wait_states(slow, series, "pending")
+    send_series(series[8:], tmp_path / "late", slow)
+    wait_states(slow, series, "delivered")
+    assert input_counts(out) == [8, 10]
+    assert_log_is_clean(slow, series)
+
+
+def test_slices_that_come_while_their_job_runs_make_a_second_revision(slow, out, tmp_path):
+    series = ball_series("runs", slices=10)
+    send_series(series[:8], tmp_path / "early", slow)
+    wait_states(slow, series, "running")
+    send_series(series[8:], tmp_path / "late", slow)
+    wait_states(slow, series, "delivered", "delivered")
+    assert input_counts(out) == [8, 10]
+    assert_second_report_names_the_first(out)
+
+
+def test_slices_that_come_while_their_report_is_written_make_a_second_revision(slow, out, tmp_path):
+    series = ball_series("reported", slices=10)
+    send_series(series[:8], tmp_path / "early", slow)
+    wait_states(slow, series, "running")
+    report = slow.role_pids()["report"]
+    os.kill(report, signal.SIGSTOP)
+    wait_states(slow, series, "concluded")
+    send_series(series[8:], tmp_path / "late", slow)
+    wait_states(slow, series, "concluded", "concluded", seconds=15)
+    os.kill(report, signal.SIGCONT)
+    wait_states(slow, series, "delivered", "delivered")
+    assert slow.role_pids()["report"] == report
+    assert input_counts(out) == [8, 10]
+    assert_second_report_names_the_first(out)
+
+
+def assert_second_report_names_the_first(out):
+    reports = [pydicom.dcmread(path) for path in out.glob("*-sr*.dcm")]
+    (second,) = [report for report in reports if "PredecessorDocumentsSequence" in report]
+    (first,) = [report for report in reports if report is not second]
+    named = second.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
+    assert named.ReferencedSOPInstanceUID == first.SOPInstanceUID
+
+
+# -- a PACS that misbehaves --------------------------------------------------------------------------------------------
+
+
+def refuses(connection, over):
+    read_pdu(connection)
+    connection.sendall(reject_pdu(1, 1, 1))
+    over.wait(0.2)
+
+
+def aborts(connection, over):
+    read_pdu(connection)
+    connection.sendall(abort_pdu())
+
+
+def hangs(connection, over):
+    over.wait()
+
+
+def test_every_pacs_gets_its_results_once_it_behaves_and_none_keeps_the_others_back(tmp_path, engines, out):
+    reasons = {refuses: "refused_association", aborts: "aborted", hangs: "timeout", None: "away"}
+    series = ball_series("pacs-trouble")
+    with contextlib.ExitStack() as trouble:
+        ports = {b: trouble.enter_context(raw_server(b)) if b else free_port() for b in reasons}
+        names = {b: reasons[b].replace("_", "-") for b in reasons}
+        policy = {"timeout_seconds": 0.5, "retry_seconds": 0.2, "retry_maximum_seconds": 1.0}
+        peers = [
+            {"name": names[b], "type": "dicom", "ae_title": "PACS", "host": "127.0.0.1", "port": ports[b], **policy}
+            for b in reasons
+        ]
+        config = write_config(tmp_path / "site.yaml", engines, [*peers, folder(out)])
+        with Daemon(config, tmp_path / "spool") as daemon:
+            daemon.wait_ready()
+            send_series(series, tmp_path / "in", daemon)
+            wait_until(lambda: documents(out), 20)
+            for b, reason in reasons.items():
+                labels = {"destination": names[b], "outcome": "deferred", "reason": reason}
+                wait_until(lambda labels=labels: daemon.metric("edge_deliveries_total", **labels) > 1, 20)
+                assert f"destination={names[b]}" in daemon.log.read_text()
+                assert daemon.metric("edge_destination_up", destination=names[b]) == 0
+            wait_states(daemon, series, "reported")
+            assert daemon.get("/readyz")[0] == 200
+            trouble.close()
+            with contextlib.ExitStack() as mended:
+                stubs = [mended.enter_context(StubPacs(port=port).running()) for port in ports.values()]
+                wait_states(daemon, series, "delivered")
+                kept = {tuple(sorted(stub.received)) for stub in stubs}
+            assert len(kept) == 1 and len(kept.pop()) >= 3
+            assert_log_is_clean(daemon, series)
+
+
+# -- workers that hang, die or run out of memory -----------------------------------------------------------------------
+
+
+def test_an_inference_that_hangs_is_ended_and_its_job_runs_again(tmp_path, slow_engines, out):
+    config = write_config(tmp_path / "site.yaml", slow_engines, [folder(out)], maximum_seconds=6)
+    with Daemon(config, tmp_path / "spool") as daemon:
+        daemon.wait_ready()
+        series = ball_series("hangs")
+        send_series(series, tmp_path / "in", daemon)
+        wait_states(daemon, series, "running")
+        pid = daemon.role_pids()["infer"]
+        os.kill(pid, signal.SIGSTOP)
+        meanwhile = ball_series("meanwhile")
+        send_series(meanwhile, tmp_path / "in2", daemon)
+        wait_until(lambda: daemon.role_pids().get("infer") not in (None, pid), 20)
+        (job,) = wait_states(daemon, series, "delivered")
+        assert job["attempts"] == 2
+        wait_states(daemon, meanwhile, "delivered")
+        assert daemon.metric("edge_role_restarts_total", role="infer", blame="item") == 1
+        assert "role hangs and is killed role=infer activity=job" in daemon.log.read_text()
+        assert_log_is_clean(daemon, series)
+
+
+def test_an_inference_without_memory_is_parked_and_comes_out_after_a_retry(slow, tmp_path):
+    series = ct_series(np.zeros((12, 1024, 1024)), name="memory", PatientName=PATIENT_NAME, PatientID=PATIENT_ID)
+    infer = slow.role_pids()["infer"]
+    with open(f"/proc/{infer}/statm") as file:
+        size = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    unlimited = resource.prlimit(infer, resource.RLIMIT_AS, (size + 24_000_000, resource.RLIM_INFINITY))
+    send_series(series, tmp_path / "in", slow)
+    (job,) = wait_states(slow, series, "parked")
+    resource.prlimit(slow.role_pids()["infer"], resource.RLIMIT_AS, unlimited)
+    assert slow.metric("edge_jobs_parked_total", reason="attempts") == 1
+    assert "job failed" in slow.log.read_text()
+    assert retry(slow, job["id"]) == 0
+    wait_states(slow, series, "delivered")
+    assert_log_is_clean(slow, series)
+
+
+def retry(daemon, job_id):
+    sets = [part for override in daemon.overrides for part in ("--set", override)]
+    command = [*daemon.command()[:3], "jobs", "retry", str(daemon.config), job_id, *sets]
+    return subprocess.run(command, check=False, stdout=subprocess.DEVNULL).returncode
+
+
+def decode_worker_pids(daemon):
+    found, infer = [], daemon.role_pids()["infer"]
+    for entry in os.listdir("/proc"):
+        with (
+            contextlib.suppress(OSError, ValueError),
+            open(f"/proc/{int(entry)}/stat") as stat,
+            open(f"/proc/{entry}/cmdline") as cmdline,
+        ):
+            parent = int(stat.read().rpartition(")")[2].split()[1])
+            if parent == infer and "decode_worker" in cmdline.read():
+                found.append(int(entry))
+    return found
+
+
+def test_decode_processes_that_are_killed_at_work_cost_no_study(daemon, tmp_path):
+    warm, series = ball_series("decode-warm"), ball_series("decode-killed")
+    send_series(warm, tmp_path / "warm", daemon)
+    wait_states(daemon, warm, "delivered")
+    workers = decode_worker_pids(daemon)
+    assert len(workers) == 2
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)  # so that each holds an image
+    send_series(series, tmp_path / "in", daemon)
+    wait_until(lambda: jobs_of(daemon, series[0].SeriesInstanceUID))
+    time.sleep(0.3)
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    wait_states(daemon, series, "delivered")
+    assert daemon.metric("edge_decode_worker_replacements_total", reason="decode_crashed") == 2
+    assert "decode process replaced" in daemon.log.read_text()
+    assert_log_is_clean(daemon, series)
+
+
+# -- the daemon's own life ---------------------------------------------------------------------------------------------
+
+
+def store_or_fail(daemon, data_set):
+    """Send one image to a daemon that may be ending; True when it was acknowledged."""
+    try:
+        with RawPeer(daemon.dicom_port) as peer:
+            status = peer.associate().store(encoded(data_set), CT, str(data_set.SOPInstanceUID))
+            peer.release()
+            return status == 0
+    except (OSError, EOFError, AssertionError):
+        return False
+
+
+def test_sigterm_under_load_ends_with_0_in_time_and_keeps_every_acknowledged_image(tmp_path, engines, out):
+    config = write_config(tmp_path / "site.yaml", engines, [folder(out)])
+    acknowledged = []
+    with Daemon(config, tmp_path / "spool") as daemon:
+        daemon.wait_ready()
+        over = threading.Event()
+
+        def load(sender):
+            for n in range(1000):
+                for one in ball_series(f"load-{sender}-{n}", slices=4):
+                    if over.is_set():
+                        return
+                    if store_or_fail(daemon, one):
+                        acknowledged.append(str(one.SOPInstanceUID))
+
+        senders = [threading.Thread(target=load, args=(k,)) for k in range(3)]
+        for sender in senders:
+            sender.start()
+        wait_until(lambda: len(acknowledged) > 60)
+        started = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - started < 20
+        over.set()
+        for sender in senders:
+            sender.join()
+        daemon.start()
+        daemon.wait_ready()
+        wait_until(lambda: set(all_states(daemon)) <= {"delivered", "refused"}, 60)
+        seen = {row["sop_instance_uid"] for row in journal(daemon.spool, "SELECT * FROM instances")}
+        assert set(acknowledged) <= seen
+        in_jobs = "SELECT count(*) AS n FROM instances WHERE id NOT IN (SELECT instance_id FROM job_instances)"
+        assert journal(daemon.spool, in_jobs) == [{"n": 0}]
+        assert_log_is_clean(daemon)
+
+
+def test_an_edited_configuration_changes_nothing_until_the_daemon_starts_again(daemon, out, tmp_path):
+    daemon.config.write_text("pipelines: [oops")
+    for role in ("infer", "deliver"):
+        pid = daemon.role_pids()[role]
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda role=role, pid=pid: daemon.role_pids().get(role) not in (None, pid))
+    daemon.wait_ready()
+    series = ball_series("edited")
+    send_series(series, tmp_path / "in", daemon)
+    wait_states(daemon, series, "delivered")
+
+
+def test_an_engine_changed_under_the_daemon_stops_inference_only_and_readiness_says_why(tmp_path, out):
+    engines = build_engine(tmp_path / "engines")
+    config = write_config(tmp_path / "site.yaml", engines, [folder(out)])
+    with Daemon(config, tmp_path / "spool") as daemon:
+        daemon.wait_ready()
+        path = engines / "bright" / "onnxruntime-fp32" / "engine.onnx"
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+        os.kill(daemon.role_pids()["infer"], signal.SIGKILL)
+        wait_until(lambda: "restart budget spent" in daemon.log.read_text(), 20)
+        series = ball_series("kept")
+        send_series(series, tmp_path / "in", daemon)
+        assert image_count(daemon) == 8
+        status, body = daemon.get("/readyz")
+        assert status == 503
+        assert {reason["role"] for reason in json.loads(body)} == {"infer"}
+        assert any("bright" in reason["reason"] for reason in json.loads(body))
+        assert daemon.get("/livez")[0] == 200
+        assert_log_is_clean(daemon, series)
+
+
+def run_once(daemon):
+    done = subprocess.run(daemon.command(), capture_output=True, timeout=60, check=False)
+    return done.returncode, done.stderr.decode()
+
+
+@pytest.mark.parametrize("what", ["a file", "of a newer version", "below a file"])
+def test_a_spool_that_cannot_be_used_ends_with_1_and_one_clear_line(tmp_path, engines, what):
+    config = write_config(tmp_path / "site.yaml", engines, [folder(tmp_path / "out")])
+    spool = tmp_path / "spool"
+    if what == "of a newer version":
+        spool.mkdir()
+        (spool / "VERSION").write_text("99\n")
+    else:
+        spool.write_text("this is no folder")
+    used = spool / "below" if what == "below a file" else spool
+    code, said = run_once(Daemon(config, used, log=tmp_path / "log"))
+    assert code == 1
+    assert str(used) in said.splitlines()[-1] and "Traceback" not in said

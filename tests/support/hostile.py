@@ -75,8 +75,6 @@ def assert_log_is_clean(daemon: Daemon, data_sets: Iterable[Dataset] = ()) -> No
     said = daemon.log.read_text(errors="replace").casefold()
     secrets = [*PATIENT_NAME.split("^"), PATIENT_ID, "ACC-4711"]
     for data_set in data_sets:
-        secrets += [
-            str(data_set[key].value) for key in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
-        ]
+        secrets += [str(data_set[key].value) for key in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")]
     for secret in ["Traceback", "2.25.", *secrets]:
         assert secret.casefold() not in said, secret

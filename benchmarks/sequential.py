@@ -1,0 +1,202 @@
+"""The bare steps of a study, one after the other in one process, each timed: what no runtime can do without.
+
+python -m benchmarks.sequential CONFIG      reads {"series": FOLDER, "out": FOLDER} a line, answers with the steps
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import pydicom
+
+from benchmarks.record import BenchFailed
+from edge_runtime.assemble.decoded import Plane
+from edge_runtime.assemble.geometry import grid_of
+from edge_runtime.compose import compose_pipeline, verify_engines
+from edge_runtime.config import Config
+from edge_runtime.deliver.base import Outcome, Parcel
+from edge_runtime.deliver.registry import accepted_kinds, build_destination
+from edge_runtime.domain import Array, InputInstance, JobResult, ResultKind, SourceImage, Volume
+from edge_runtime.report.writer import prepare, write_results
+from edge_runtime.stages.key_images import key_images
+from edge_runtime.stages.pipeline import Pipeline
+from edge_runtime.stages.stage import Stage
+from edge_runtime.telemetry.metrics import NullMetrics
+from edge_runtime.yaml_schema import read_schema
+
+CALLING = "BENCH"
+
+
+class Sequential:
+    """The process, its engines loaded; a context manager."""
+
+    def __init__(self, config: Path, log: Path) -> None:
+        self._log = log
+        command = [sys.executable, "-m", "benchmarks.sequential", str(config)]
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+
+    def __enter__(self) -> Sequential:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def analyse(self, series: Path, out: Path) -> dict[str, float]:
+        """Seconds of each step.
+
+        Raises:
+            BenchFailed: the process has ended.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps({"series": str(series), "out": str(out)}).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise BenchFailed(f"the sequential process has ended: {self._log.read_text()[-1000:]}")
+        steps: dict[str, float] = json.loads(answer)
+        return steps
+
+
+class _Clock:
+    """Adds up the seconds of named steps."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, float] = {}
+        self._at = time.perf_counter()
+
+    def step(self, name: str) -> None:
+        """What was done since the last step is called `name`."""
+        now = time.perf_counter()
+        self.steps[name] = self.steps.get(name, 0.0) + now - self._at
+        self._at = now
+
+
+class _BareRunner:
+    """`InferenceSession.run` with ONNX Runtime's defaults but for the threads: one a core."""
+
+    def __init__(self, engine: bytes, clock: _Clock) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        self._session = onnxruntime.InferenceSession(engine, options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+        self.clock = clock
+        self.engine_seconds = 0.0
+
+    def run(self, prepared: Array) -> Array:
+        """See `stages.stage.Runner`."""
+        self.clock.step("preprocess")
+        output: Array = self._session.run(None, {self._input: prepared})[0]
+        self.clock.step("inference")
+        return output
+
+    def close(self) -> None:
+        """See `stages.stage.Runner`."""
+
+
+class _Steps:
+    """The first pipeline of a configuration, with bare runners."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._chosen = config.pipelines[0]
+        self._clock = _Clock()
+        composed = compose_pipeline(self._chosen, config.engines, NullMetrics())
+        composed.close()
+        engines = verify_engines(self._chosen, config.engines)
+        stages = [self._bare(stage, engines[stage.card.name].data) for stage in composed.stages]
+        self._runners = [stage.runner for stage in stages]
+        self._pipeline = Pipeline(composed.name, stages, composed.stages_json, NullMetrics(), lambda: None)
+        self._destination = build_destination(config.destinations[0], CALLING)
+        prepare()
+
+    def _bare(self, stage: Stage, engine: bytes) -> Stage:
+        def timed(*arguments: Any) -> Iterator[Any]:
+            self._clock.step("postprocess")  # of the stage before
+            yield from stage.prepare(*arguments)
+
+        return dataclasses.replace(stage, runner=_BareRunner(engine, self._clock), prepare=timed)
+
+    def run(self, series: Path, out: Path) -> dict[str, float]:
+        out.mkdir(parents=True)
+        clock = self._clock = _Clock()
+        for runner in self._runners:
+            assert isinstance(runner, _BareRunner)
+            runner.clock = clock
+        volume, originals = _decode(series)
+        clock.step("decode")
+        analysis = self._pipeline.run(volume)
+        keys = key_images(volume, analysis.masks)
+        clock.step("postprocess")
+        now = time.time()
+        result = JobResult(
+            job_id=out.name, pipeline=self._chosen.name, pipeline_stages=self._pipeline.stages_json, revision=1,
+            modality=volume.modality, geometry=volume.geometry, sources=volume.sources,
+            inputs=tuple(InputInstance(s.sop_class_uid, s.sop_instance_uid, "0" * 64) for s in volume.sources),
+            completeness="all files of the folder", first_received_at=now, last_received_at=now, concluded_at=now,
+            deadline_at=now + 60, analysis=analysis, key_images=keys, notes=self._pipeline.notes,
+        )  # fmt: skip
+        kinds = [ResultKind(kind) for kind in self._chosen.results]
+        written = write_results(result, kinds, originals, None, out, CALLING)
+        clock.step("write")
+        accepted = accepted_kinds(self._config.destinations[0])
+        parcels = [
+            Parcel(out.name, one.kind, out / one.file_name, one.sha256, one.sop_class_uid, one.sop_instance_uid,
+                   one.file_name)
+            for one in written if one.kind in accepted
+        ]  # fmt: skip
+        for delivery in self._destination.send_many(parcels):
+            if delivery.outcome is not Outcome.DONE:
+                raise BenchFailed(f"sending failed: {delivery}")
+        clock.step("send")
+        return clock.steps
+
+
+def _decode(series: Path) -> tuple[Volume, dict[str, Path]]:
+    """Read with pydicom, sort by position, stack."""
+    read = [(pydicom.dcmread(path), path) for path in sorted(series.glob("*.dcm"))]
+    planes = [_plane(data_set) for data_set, _ in read]
+    first = read[0][0]
+    order, geometry = grid_of(planes, first.Rows, first.Columns, first.get("FrameOfReferenceUID"))
+    voxels = np.empty(geometry.shape, np.float32)
+    for index, source in enumerate(order):
+        data_set = read[source][0]
+        slope, intercept = data_set.get("RescaleSlope", 1), data_set.get("RescaleIntercept", 0)
+        voxels[index] = data_set.pixel_array * np.float32(slope) + np.float32(intercept)
+    sources = tuple(SourceImage(str(read[i][0].SOPClassUID), str(read[i][0].SOPInstanceUID)) for i in order)
+    return Volume(voxels, geometry, str(first.Modality), sources), {str(d.SOPInstanceUID): path for d, path in read}
+
+
+def _plane(data_set: Any) -> Plane:
+    x, y, z = (float(value) for value in data_set.ImagePositionPatient)
+    a, b, c, d, e, f = (float(value) for value in data_set.ImageOrientationPatient)
+    rows, columns = (float(value) for value in data_set.PixelSpacing)
+    return Plane((x, y, z), (a, b, c), (d, e, f), (rows, columns))
+
+
+def main() -> None:
+    """Answer each line until the input ends."""
+    steps = _Steps(read_schema(Config, Path(sys.argv[1])))
+    for line in sys.stdin:
+        asked = json.loads(line)
+        print(json.dumps(steps.run(Path(asked["series"]), Path(asked["out"]))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
