@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-DEBIAN := dcmtk dicom3tools orthanc orthanc-dicomweb prometheus mricron-data
+DEBIAN := dcmtk dicom3tools orthanc orthanc-dicomweb prometheus mricron-data faketime
 SUDO := $(shell [ $$(id -u) = 0 ] || echo sudo)
 PATHS := edge_runtime converters benchmarks tests
 

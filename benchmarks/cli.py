@@ -16,7 +16,7 @@ from benchmarks.daemon import DaemonFailed
 from benchmarks.provenance import Watch
 from benchmarks.record import BenchFailed, Record, State, table
 from benchmarks.scenarios import idle, ingest, study
-from benchmarks.scenarios.schema import Idle, Ingest, Scenario, Study, read_scenario, shipped
+from benchmarks.scenarios.schema import Idle, Ingest, Scenario, read_scenario, shipped
 from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EXIT_USAGE, ConfigurationError, EdgeRuntimeError
 
 _FAILURES = (BenchFailed, DaemonFailed, EdgeRuntimeError, OSError, TimeoutError, subprocess.SubprocessError)
@@ -70,9 +70,12 @@ def _run(options: argparse.Namespace) -> int:
     if not options.json.parent.is_dir():
         raise ConfigurationError(f"--json {options.json}: there is no folder {options.json.parent}")
     record = Record(described, options.reduced)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     watch = Watch()
-    state = _measure(scenario, record)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # what runs is stopped, what is known is written
+    try:
+        state = _measure(scenario, record)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     provenance = watch.document(options.json.parent if not Path(scenario.work).is_dir() else Path(scenario.work))
     record.problems.extend(watch.unrest(provenance))
     document = record.document(state, provenance)

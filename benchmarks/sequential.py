@@ -5,6 +5,7 @@ python -m benchmarks.sequential CONFIG      reads {"series": FOLDER, "out": FOLD
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -22,11 +23,12 @@ import pydicom
 from benchmarks.record import BenchFailed
 from edge_runtime.assemble.decoded import Plane
 from edge_runtime.assemble.geometry import grid_of
-from edge_runtime.compose import compose_pipeline, verify_engines
+from edge_runtime.compose import compose_pipeline
 from edge_runtime.config import Config
 from edge_runtime.deliver.base import Outcome, Parcel
 from edge_runtime.deliver.registry import accepted_kinds, build_destination
 from edge_runtime.domain import Array, InputInstance, JobResult, ResultKind, SourceImage, Volume
+from edge_runtime.engines.required import verify_engines
 from edge_runtime.report.writer import prepare, write_results
 from edge_runtime.stages.key_images import key_images
 from edge_runtime.stages.pipeline import Pipeline
@@ -51,7 +53,10 @@ class Sequential:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
     def analyse(self, series: Path, out: Path) -> dict[str, float]:
         """Seconds of each step.
@@ -60,11 +65,9 @@ class Sequential:
             BenchFailed: the process has ended.
         """
         assert self._process.stdin is not None and self._process.stdout is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # then there is no answer either
             self._process.stdin.write(json.dumps({"series": str(series), "out": str(out)}).encode() + b"\n")
             self._process.stdin.flush()
-        except BrokenPipeError:
-            pass
         answer = self._process.stdout.readline()
         if not answer:
             raise BenchFailed(f"the sequential process has ended: {self._log.read_text()[-1000:]}")

@@ -14,8 +14,8 @@ import yaml
 from benchmarks import demo_mr
 from benchmarks.provenance import file_system, sha256_of
 from benchmarks.record import BenchFailed, Record
-from edge_runtime.compose import verify_engines
 from edge_runtime.config import Config
+from edge_runtime.engines.required import verify_engines
 from edge_runtime.errors import EngineError
 from edge_runtime.yaml_schema import read_schema
 

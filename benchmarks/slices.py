@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -79,8 +80,7 @@ def write_again(series: Sequence[Dataset], folder: Path, name: str) -> Path:
     folder.mkdir(parents=True)
     keywords = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID")
     for index, original in enumerate(series):
-        copy = Dataset(original)
-        copy.file_meta = FileMetaDataset(original.file_meta)
+        copy = deepcopy(original)
         for keyword in keywords:
             if keyword in copy:
                 setattr(copy, keyword, _uid(name, str(copy[keyword].value)))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +56,8 @@ def percentile(samples: Sequence[float], percent: float) -> float:
     """
     if not samples or not 0 <= percent <= 100:
         raise ValueError(f"a percentile is of at least one sample and within 0..100, got {len(samples)}, {percent}")
-    index = len(samples) - 1 - math.floor((100 - percent) * len(samples) / 100)
+    above = math.floor((100 - Fraction(str(percent))) * len(samples) / 100)  # of 1000, one is above p99.9
+    index = len(samples) - 1 - above
     return sorted(samples)[max(index, 0)]
 
 

@@ -157,8 +157,9 @@ def stack(series: list[Any]) -> tuple[list[Any], Any, Any, float]:
 # -- the answer -----------------------------------------------------------------------------------------------------
 
 
-def write_seg(series: list[Any], mask: Any, algorithm: Any) -> Any:
+def write_seg(series: list[Any], mask: Any) -> Any:
     """The mask as a binary segmentation."""
+    algorithm = hd.AlgorithmIdentificationSequence(name="brain", family=codes.DCM.ArtificialIntelligence, version="1")
     description = hd.seg.SegmentDescription(
         segment_number=1, segment_label="brain", segmented_property_category=codes.SCT.AnatomicalStructure,
         segmented_property_type=codes.SCT.Brain, algorithm_type="AUTOMATIC", algorithm_identification=algorithm,
@@ -171,7 +172,7 @@ def write_seg(series: list[Any], mask: Any, algorithm: Any) -> Any:
     )  # fmt: skip
 
 
-def write_sr(series: list[Any], seg: Any, volume_ml: float, algorithm: Any) -> Any:
+def write_sr(series: list[Any], seg: Any, volume_ml: float) -> Any:
     """The volume as a TID 1500 report."""
     observer = hd.sr.ObserverContext(
         observer_type=codes.DCM.Device,
@@ -183,7 +184,7 @@ def write_sr(series: list[Any], seg: Any, volume_ml: float, algorithm: Any) -> A
             source_series=hd.sr.SourceSeriesForSegmentation(series[0].SeriesInstanceUID),
         ),
         tracking_identifier=hd.sr.TrackingIdentifier(uid=generate_uid(), identifier="brain"),
-        finding_type=codes.SCT.Brain, algorithm_id=algorithm,
+        finding_type=codes.SCT.Brain, algorithm_id=hd.sr.AlgorithmIdentification("brain", "1"),
         measurements=[
             hd.sr.Measurement(
                 name=codes.SCT.Volume, value=volume_ml, unit=coding.CodedConcept("ml", "UCUM", "milliliter")
@@ -246,7 +247,6 @@ def main() -> None:
     """Serve until SIGTERM; one line a study says that it was delivered and how long its steps took."""
     locator_path, segmenter_path, quiet, destination, port = sys.argv[1:]
     locator, segmenter = load(locator_path), load(segmenter_path)
-    algorithm = hd.AlgorithmIdentificationSequence(name="brain", family=codes.DCM.ArtificialIntelligence, version="1")
     receiver = Receiver(int(port), float(quiet))
     while True:
         series = receiver.wait()
@@ -256,8 +256,8 @@ def main() -> None:
         mask = nibabel.apply_orientation(segment(locator, segmenter, volume), back).astype(bool)
         marks.append(time.monotonic())
         volume_ml = float(mask.sum()) * voxel_ml
-        seg = write_seg(series, mask, algorithm)
-        results = [seg, write_sr(series, seg, volume_ml, algorithm), *write_captures(series, mask)]
+        seg = write_seg(series, mask)
+        results = [seg, write_sr(series, seg, volume_ml), *write_captures(series, mask)]
         marks.append(time.monotonic())
         deliver(results, destination, {"brain_ml": volume_ml})
         marks.append(time.monotonic())

@@ -92,11 +92,12 @@ class _Sender(threading.Thread):
 
     def run(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if _SUCCESS in line:
-                self.acknowledged += 1
-                self.last_response_at = time.time()
-            self.last_line = line.decode(errors="replace").strip()
+        with self.process.stdout as said:
+            for line in said:
+                if _SUCCESS in line:
+                    self.acknowledged += 1
+                    self.last_response_at = time.time()
+                self.last_line = line.decode(errors="replace").strip()
         self.process.wait()
 
 

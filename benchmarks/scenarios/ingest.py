@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,7 +122,7 @@ class _Bench:
     def _edge(self, case: _Case) -> float:
         rate = self._sent(case, self._daemon.dicom_port)
         self._acknowledged += case.slices
-        kept = [path for path in (self._daemon.spool / "instances").rglob("*.dcm")]
+        kept = list((self._daemon.spool / "instances").rglob("*.dcm"))
         small = [path for path in kept if path.stat().st_size < self._slices.bytes_each - 1024]
         self._record.checks["acknowledged_by_edge"] = self._acknowledged
         self._record.checks["instances_in_its_spool"] = len(kept)
@@ -147,15 +147,15 @@ class _Bench:
     def _peer(self, case: _Case, peer: str) -> float:
         folder = self._work / "peer"
         command = [sys.executable, "-m", "benchmarks.peers.pynetdicom_store", str(folder)]
-        receivers: dict[str, Callable[[], object]] = {
+        receivers: dict[str, Callable[[], AbstractContextManager[int]]] = {
             "storescp": lambda: dcmtk.storescp(folder, no_delay=case.tuned),
             "storescp-nodelay": lambda: dcmtk.storescp(folder, no_delay=True),
             "storescp-pdu": lambda: dcmtk.storescp(folder, *_PDU, no_delay=case.tuned),
             "storescp-fork": lambda: dcmtk.storescp(folder, "--fork", *_PDU, no_delay=case.tuned),
             "pynetdicom-fsync": lambda: dcmtk.listening(command, folder),
         }
-        with ExitStack() as stack:
-            rate = self._sent(case, stack.enter_context(receivers[peer]()))
+        with receivers[peer]() as port:
+            rate = self._sent(case, port)
         kept = sum(1 for _ in folder.iterdir())
         shutil.rmtree(folder)
         if kept != case.slices:

@@ -17,11 +17,11 @@ from pydicom.dataset import Dataset
 from benchmarks.daemon import Daemon
 from benchmarks.heads import HEAD, load_nifti, write_mr_series
 from benchmarks.peers import dcmtk
+from benchmarks.peers.day_script import command as day_script_command
 from benchmarks.places import DicomPlace, FolderPlace, Place, agreement, segmentation
 from benchmarks.record import BenchFailed, Record
 from benchmarks.scenarios.schema import Study
 from benchmarks.sequential import Sequential
-from benchmarks.peers.day_script import command as day_script_command
 from benchmarks.site import RESERVE_BYTES, read_site, settle, work_folder, write_variant
 from benchmarks.slices import read_series, write_again
 from benchmarks.statistics import Target
@@ -128,7 +128,7 @@ class _Bench:
         return FolderPlace(folder) if self._kind == "folder" else self._stack.enter_context(DicomPlace(folder))
 
     def _variant(self, system: str, place: Place) -> Path:
-        send = {"send_to": [place.document["name"]]}
+        send: dict[str, object] = {"send_to": [place.document["name"]]}
         return write_variant(self._scenario.config, self._work / f"{system}.yaml", send, [place.document])
 
     def _edge(self) -> _System:
@@ -204,12 +204,12 @@ class _Bench:
     def _check_masks(self) -> None:
         """All systems must have given the same segments in the last round."""
         masks = {system.name: segmentation(system.place.files()) for system in self._systems}
-        for name in masks:
-            if name != EDGE:
-                overlap = agreement(masks[EDGE], masks[name])
-                self._record.checks[f"{self._kind}/dice of {EDGE} and {name}"] = round(overlap, 5)
-                if overlap < SAME_MASK:
-                    raise BenchFailed(f"{EDGE} and {name} give different segments (Dice {overlap:.3f}): no comparison")
+        own = masks.pop(EDGE)
+        for name, mask in masks.items():
+            overlap = agreement(own, mask)
+            self._record.checks[f"{self._kind}/dice of {EDGE} and {name}"] = round(overlap, 5)
+            if overlap < SAME_MASK:
+                raise BenchFailed(f"{EDGE} and {name} give different segments (Dice {overlap:.3f}): no comparison")
 
 
 def _breakdown(lines: Sequence[str], last_response_at: float, quiet: float, last: float, spool: Path) -> dict[str, Any]:

@@ -141,10 +141,9 @@ class Collector:
             log.info("instance matches no pipeline", extra={"event": {"instance": receipt.id, "reasons": reasons}})
             self._count("unmatched")
             return False
-        self._take(receipt, header, taking)
-        return True
+        return self._take(receipt, header, taking)
 
-    def _take(self, receipt: Receipt, header: SeriesHeader, pipelines: list[Pipeline]) -> None:
+    def _take(self, receipt: Receipt, header: SeriesHeader, pipelines: list[Pipeline]) -> bool:
         key = series_key(header)
         instances = self._spool.instances
         if instances.conflicts(receipt):
@@ -157,12 +156,15 @@ class Collector:
         )
         instances.step(receipt.id, "match", series_key=key)
         self._count("matched")
+        wanted = False
         for pipeline in pipelines:
             job = self._spool.jobs.take(receipt, key, pipeline.name, pipeline.deadline_seconds)
             if job is not None:
                 if job.amends is not None and job.id not in self._due:
                     log.info("late images re-open a series", extra={"event": {"job": job.id, "amends": job.amends}})
                 self._wait(job)
+                wanted = True
+        return wanted
 
     def _wait(self, job: Job) -> None:
         pipeline = self._config.pipeline(job.pipeline)

@@ -111,10 +111,11 @@ class JobRunner(threading.Thread):
 
     def _run_next(self) -> bool:
         recover_jobs(self._spool, "defer")  # an end that could not be written down
-        pending = [job for job in self._spool.jobs.in_state("pending") if job.pipeline in self._pipelines]
-        if pending:
-            self._run_job(pending[0])
-        return bool(pending)
+        for job in self._spool.jobs.in_state("pending"):
+            if job.pipeline in self._pipelines and not self._spool.instances.waits_for_look(job.id):
+                self._run_job(job)
+                return True
+        return False
 
     def _run_job(self, job: Job) -> None:
         if job.poisonous:
@@ -212,12 +213,17 @@ def run(config: Config, link: Link, metrics: Metrics) -> None:
         link.beat()
         if not runner.is_alive():
             raise InferenceFailed("the thread that runs jobs has ended; its last words are in the log")
-        with link.progress("index", "", INDEX_BOUND_SECONDS):
-            indexed = collector.index()
-        if indexed == BATCH:
-            continue  # there is more to look at
-        if collector.close_quiet():
-            runner.wake.set()
+        try:
+            with link.progress("index", "", INDEX_BOUND_SECONDS):
+                indexed = collector.index()
+            if indexed == BATCH:
+                continue  # there is more to look at
+            if collector.close_quiet():
+                runner.wake.set()
+        except SpoolError:  # the disk is full: what was begun is undone, and is read again from the journal
+            log.exception("images not looked at")
+            link.stopped.wait(POLL_SECONDS)
+            collector = Collector(config, spool, metrics, ahead.start)
         if time.monotonic() >= counts_at:
             _count_jobs(config, spool, metrics)
             counts_at = time.monotonic() + POLL_SECONDS

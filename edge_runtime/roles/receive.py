@@ -21,6 +21,7 @@ log = logging.getLogger("edge_runtime.receive")
 SWEEP_SECONDS = 10.0
 _SWEEP_BOUND_SECONDS = 600.0
 _BATCH = 200
+_RETRY_SECONDS = 1.0
 
 
 class Indexer(threading.Thread):
@@ -51,8 +52,21 @@ class Indexer(threading.Thread):
             ended = None in batch
             receipts = [receipt for receipt in batch if receipt is not None]
             if receipts:
-                self._spool.instances.add(receipts)
+                self._tell(receipts)
                 self._link.hint("infer")
+
+    def _tell(self, receipts: list[Receipt]) -> None:
+        """Until the journal takes it; should the process end first, the next one finds the files."""
+        while True:
+            try:
+                self._spool.instances.add(receipts)
+            except SpoolError:
+                log.exception("the journal takes no news of stored images")
+                self._link.reason("journal", "the journal cannot be written: images are stored and wait")
+                time.sleep(_RETRY_SECONDS)
+            else:
+                self._link.reason("journal", None)
+                return
 
 
 def run(config: Config, link: Link, metrics: Metrics) -> None:
@@ -67,6 +81,7 @@ def run(config: Config, link: Link, metrics: Metrics) -> None:
     sweeper = Sweeper(spool.layout, spool.journal, spool.store, config.retention, config.spool.reserve_bytes)
     link.ready()
     next_sweep = 0.0
+    cut_short = False
     while not link.stopped.wait(1.0):
         link.beat()
         if not indexer.is_alive():
@@ -74,10 +89,16 @@ def run(config: Config, link: Link, metrics: Metrics) -> None:
         if time.monotonic() >= next_sweep:
             with link.progress("retention", "", _SWEEP_BOUND_SECONDS):
                 try:
+                    if cut_short:  # its deletions are decided in the journal, and the files are still there
+                        take_in_missing(spool)
                     _keep_house(spool, sweeper, config, link, metrics)
                 except (OSError, SpoolError):  # images are still received, or refused one by one
+                    cut_short = True
                     log.exception("retention failed")
                     link.reason("retention", "retention fails; the log says why")
+                else:
+                    cut_short = False
+                    link.reason("retention", None)
             next_sweep = time.monotonic() + SWEEP_SECONDS
     server.stop(link.drain_seconds)
     indexer.finish()

@@ -40,17 +40,30 @@ def run(config: Config, link: Link, metrics: Metrics) -> None:
         prepare()
     while not link.stopped.is_set():
         link.beat()
-        waiting = [job for job in spool.jobs.in_state("concluded") if not spool.jobs.earlier_is_open(job)]
-        for job in waiting:
-            if link.stopped.is_set():
-                break
-            with link.progress("report", job.id, JOB_BOUND_SECONDS):
-                _report(job, config, spool, metrics, link.stopped)
-            link.hint("deliver")
-        if not waiting:
+        try:
+            worked = _turn(config, spool, link, metrics)
+        except SpoolError:  # a job was cancelled at the console a moment ago, or the disk is full
+            log.exception("report not begun or not ended")
+            worked = False
+        if not worked:
             link.hinted.wait(POLL_SECONDS)
             link.hinted.clear()
     spool.close()
+
+
+def _turn(config: Config, spool: Spool, link: Link, metrics: Metrics) -> bool:
+    """Write the reports that wait; False when there are none."""
+    for job in spool.jobs.in_state("reporting"):  # an end that could not be written down
+        spool.jobs.step(job.id, "defer")
+    waiting = [job for job in spool.jobs.in_state("concluded") if not spool.jobs.earlier_is_open(job)]
+    for job in waiting:
+        if link.stopped.is_set():
+            break
+        link.beat()
+        with link.progress("report", job.id, JOB_BOUND_SECONDS):
+            _report(job, config, spool, metrics, link.stopped)
+        link.hint("deliver")
+    return bool(waiting)
 
 
 def _report(job: Job, config: Config, spool: Spool, metrics: Metrics, stopped: threading.Event) -> None:

@@ -130,6 +130,14 @@ class InstanceTable:
         )
         return 0 if row is None else int(row["n"])
 
+    def waits_for_look(self, job_id: str) -> bool:
+        """True while an image of a closed job was not looked at yet: the journal has just been rebuilt."""
+        query = (
+            "SELECT 1 FROM job_instances j JOIN instances i ON i.id = j.instance_id"
+            " WHERE j.job_id = ? AND i.state = 'stored' LIMIT 1"
+        )
+        return self._journal.row(query, job_id) is not None
+
     def has_retired(self, series_key: str) -> bool:
         """True when originals of the series were already deleted."""
         return self._journal.row("SELECT 1 FROM retired WHERE series_key = ? LIMIT 1", series_key) is not None

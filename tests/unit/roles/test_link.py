@@ -72,6 +72,12 @@ def test_a_role_says_that_it_is_ready_and_why_not_fully(ends: tuple[socket.socke
     assert (state["ready"], state["reasons"]) == (True, {})
 
 
+def test_a_role_that_ends_says_why(ends: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = ends
+    Link(theirs, list).last_words("EngineRejected: engine bright")
+    assert last_state(ours)["reasons"] == {"end": "EngineRejected: engine bright"}
+
+
 def test_work_has_a_bound_on_the_clock_that_all_processes_share(ends: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = ends
     link = Link(theirs, list)

@@ -174,3 +174,12 @@ def test_ids_sort_by_time_and_never_collide() -> None:
     made = [new_id(NOW + step / 100) for step in range(300)]
     assert made == sorted(made)
     assert len({new_id(NOW) for _ in range(1000)}) == 1000
+
+
+def test_a_job_that_ended_one_worker_twice_is_not_held_against_it_by_the_next(spool: Spool) -> None:
+    job = close(spool, collect(spool))
+    spool.jobs.step(job.id, "begin")
+    spool.jobs.step(job.id, "interrupt")
+    job = conclude(spool, spool.jobs.get(job.id))
+    assert job.attempts == 2
+    assert not job.poisonous

@@ -374,3 +374,16 @@ def test_the_manifest_says_what_was_written(spool: Spool) -> None:
     results = write_report(spool, job, (ResultKind.JSON, ResultKind.SEG))
     assert read_manifest(spool.layout.job(job.id)) == results
     assert read_manifest(Path("/nowhere")) == ()
+
+
+def test_a_closed_job_waits_until_each_of_its_images_was_looked_at(spool: Spool, lost) -> None:
+    job = close(spool, collect(spool, (1, 2)))
+    assert not spool.instances.waits_for_look(job.id)
+    rebuilt = lost()
+    assert rebuilt.jobs.get(job.id).state == "pending"
+    first, second = rebuilt.instances.of_job(job.id)
+    rebuilt.instances.step(first.id, "match", series_key=KEY)
+    assert rebuilt.instances.waits_for_look(job.id)
+    rebuilt.instances.step(second.id, "bad", "altered")
+    assert not rebuilt.instances.waits_for_look(job.id)
+    assert rebuilt.instances.missing_of_job(job.id) == 1
