@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from scipy import ndimage
 
 from edge_runtime.domain import Array
+
+
+def _ndimage() -> Any:
+    from scipy import ndimage  # loaded when the first mask needs it: a daemon is ready before that
+
+    return ndimage
 
 
 def bounding_slices(mask: Array) -> tuple[slice, ...] | None:
@@ -21,6 +28,7 @@ def bounding_slices(mask: Array) -> tuple[slice, ...] | None:
 
 def label_components(mask: Array) -> list[tuple[Array, tuple[int, ...]]]:
     """Every component (neighbours by face, edge or corner) in its box, with the box's corner; the largest first."""
+    ndimage = _ndimage()
     labels, _ = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))
     parts = [
         (labels[box] == index + 1, tuple(int(s.start) for s in box))
@@ -35,7 +43,7 @@ def largest_component(mask: Array) -> Array:
     kept = np.zeros_like(mask)
     if box is None:
         return kept
-    labels, count = ndimage.label(mask[box], structure=np.ones((3,) * mask.ndim))
+    labels, count = _ndimage().label(mask[box], structure=np.ones((3,) * mask.ndim))
     if count == 1:
         return mask
     sizes = np.bincount(labels.reshape(-1))
@@ -50,7 +58,7 @@ def fill_holes(mask: Array) -> Array:
     if box is None:
         return mask
     inside = mask[box]
-    labels, count = ndimage.label(~inside)
+    labels, count = _ndimage().label(~inside)
     outside = np.zeros(count + 1, dtype=np.bool_)
     for axis in range(labels.ndim):
         for edge in (0, -1):

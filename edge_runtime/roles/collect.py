@@ -94,17 +94,22 @@ class Collector:
         return max(0.0, min(self._due.values(), default=float("inf")) - time.monotonic())
 
     def _look(self, receipt: Receipt) -> _Looked:
-        """Read the file: is it what was acknowledged, and what is it?"""
+        """Read the file: what is it, and, if a pipeline takes it, is it what was acknowledged?"""
+        path = self._spool.store.path(receipt.id)
+        header, reason = None, ""
         try:
-            if not self._spool.store.verify(receipt):
-                return _Looked(receipt, None, "altered")
-            return _Looked(receipt, read_header(self._spool.store.path(receipt.id)), "")
-        except DecodeRefused as error:
-            log.warning("instance refused", extra={"event": {"instance": receipt.id, "error": str(error)}})
-            return _Looked(receipt, None, error.reason)
+            try:
+                header = read_header(path)
+            except DecodeRefused as error:
+                log.warning("instance refused", extra={"event": {"instance": receipt.id, "error": str(error)}})
+                reason = error.reason
+            wanted = header is None or len(self._against(receipt, header)) < len(self._config.pipelines)
+            if wanted and not self._spool.store.verify(receipt):
+                header, reason = None, "altered"
         except SpoolError as error:
             log.error("instance unreadable", extra={"event": {"instance": receipt.id, "error": str(error)}})
-            return _Looked(receipt, None, "unreadable_file")
+            header, reason = None, "unreadable_file"
+        return _Looked(receipt, header, reason)
 
     def _enter(self, one: _Looked) -> bool:
         """Write down what the instance is; True when a job takes it."""
@@ -126,22 +131,27 @@ class Collector:
             return False
         return self._match(receipt, one.header)
 
-    def _match(self, receipt: Receipt, header: SeriesHeader) -> bool:
+    def _against(self, receipt: Receipt, header: SeriesHeader) -> dict[str, str]:
+        """The pipelines that do not take the instance, each with what speaks against it."""
         arrival = receipt.arrival
         against: dict[str, str] = {}
         for pipeline in self._config.pipelines:
             slices = pipeline.match.minimum_slices  # counted when the series is whole
             reason = matches(header, pipeline.match, slices, arrival.caller_ae_title, arrival.called_ae_title)
-            if reason is not None:
-                against[pipeline.name] = reason
+            if reason is not None or not header.has_pixels:
+                against[pipeline.name] = reason or "no pixels"
+        return against
+
+    def _match(self, receipt: Receipt, header: SeriesHeader) -> bool:
+        against = self._against(receipt, header)
         taking = [p for p in self._config.pipelines if p.name not in against]
-        if not taking or not header.has_pixels:
-            reasons = ", ".join(f"{name}: {reason}" for name, reason in against.items()) if not taking else "no pixels"
-            self._spool.instances.step(receipt.id, "no_match", reasons)
-            log.info("instance matches no pipeline", extra={"event": {"instance": receipt.id, "reasons": reasons}})
-            self._count("unmatched")
-            return False
-        return self._take(receipt, header, taking)
+        if taking:
+            return self._take(receipt, header, taking)
+        reasons = ", ".join(f"{name}: {reason}" for name, reason in against.items())
+        self._spool.instances.step(receipt.id, "no_match", reasons)
+        log.info("instance matches no pipeline", extra={"event": {"instance": receipt.id, "reasons": reasons}})
+        self._count("unmatched")
+        return False
 
     def _take(self, receipt: Receipt, header: SeriesHeader, pipelines: list[Pipeline]) -> bool:
         key = series_key(header)

@@ -21,6 +21,7 @@ log = logging.getLogger("edge_runtime.receive")
 SWEEP_SECONDS = 10.0
 _SWEEP_BOUND_SECONDS = 600.0
 _BATCH = 200
+_GATHER_SECONDS = 0.05
 _RETRY_SECONDS = 1.0
 
 
@@ -31,6 +32,7 @@ class Indexer(threading.Thread):
         super().__init__(name="indexer", daemon=True)
         self._spool = spool
         self._link = link
+        self._finishing = threading.Event()
         self._queue: queue.SimpleQueue[Receipt | None] = queue.SimpleQueue()
 
     def add(self, receipt: Receipt) -> None:
@@ -39,6 +41,7 @@ class Indexer(threading.Thread):
 
     def finish(self) -> None:
         """Write down what waits and end."""
+        self._finishing.set()
         self._queue.put(None)
         self.join(5.0)
 
@@ -47,6 +50,7 @@ class Indexer(threading.Thread):
         ended = False
         while not ended:
             batch = [self._queue.get()]
+            self._finishing.wait(_GATHER_SECONDS)  # fewer, larger transactions: the files are durable already
             while len(batch) < _BATCH and not self._queue.empty():
                 batch.append(self._queue.get())
             ended = None in batch

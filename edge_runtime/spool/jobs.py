@@ -21,6 +21,9 @@ CANCELLED_MARK = "cancelled"
 MAXIMUM_ATTEMPTS = 2
 """A job that ends its worker this often is parked."""
 
+MAXIMUM_REPORT_ATTEMPTS = 5
+"""So is one whose report ended its writer this often: its findings are safe, and the writing is short."""
+
 MAXIMUM_INTERRUPTIONS = 10
 """So is one that was at work this often when the whole daemon ended: it may be what ends it."""
 
@@ -59,8 +62,11 @@ class Job:
     @property
     def poisonous(self) -> bool:
         """True when the job has ended the worker that it waits for, or was there when the daemon ended, too often."""
-        attempts = self.attempts if self.state in ("pending", "running") else self.report_attempts
-        return attempts >= MAXIMUM_ATTEMPTS or self.interruptions >= MAXIMUM_INTERRUPTIONS
+        if self.state in ("pending", "running"):
+            worn = self.attempts >= MAXIMUM_ATTEMPTS
+        else:
+            worn = self.report_attempts >= MAXIMUM_REPORT_ATTEMPTS
+        return worn or self.interruptions >= MAXIMUM_INTERRUPTIONS
 
 
 def new_id(now: float) -> str:

@@ -293,14 +293,17 @@ def input_counts(out):
 
 
 def test_slices_that_come_while_their_job_waits_join_it(slow, out, tmp_path):
-    first, series = ball_series("first"), ball_series("waits", slices=10)
-    send_series(first, tmp_path / "first", slow)
-    wait_states(slow, first, "running")
+    ahead = [ball_series(f"ahead-{n}") for n in range(4)]  # each takes the engine for a while
+    series = ball_series("waits", slices=10)
+    for n, one in enumerate(ahead):
+        save_series(one, tmp_path / "ahead" / str(n))
+    assert send(tmp_path / "ahead", slow.dicom_port, "+r").returncode == 0
+    wait_until(lambda: "running" in all_states(slow), 30)
     send_series(series[:8], tmp_path / "early", slow)
     wait_states(slow, series, "pending")
     send_series(series[8:], tmp_path / "late", slow)
     wait_states(slow, series, "delivered")
-    assert input_counts(out) == [8, 10]
+    assert input_counts(out) == [8, 8, 8, 8, 10]
     assert_log_is_clean(slow, series)
 
 

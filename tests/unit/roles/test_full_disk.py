@@ -8,7 +8,7 @@ import pytest
 from support.spools import close, collect, conclude, make_config, store_instance, write_report
 
 from edge_runtime.config import Config
-from edge_runtime.roles.infer import recover_jobs
+from edge_runtime.roles.inference import recover_jobs
 from edge_runtime.roles.link import Link, socket_pair
 from edge_runtime.roles.receive import Indexer
 from edge_runtime.roles.report import _turn as report_turn

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_runtime.spool.jobs import MAXIMUM_ATTEMPTS, MAXIMUM_INTERRUPTIONS, Job
+from edge_runtime.spool.jobs import MAXIMUM_ATTEMPTS, MAXIMUM_INTERRUPTIONS, MAXIMUM_REPORT_ATTEMPTS, Job
 
 
 def job(state="pending", attempts=0, report_attempts=0, interruptions=0):
@@ -23,7 +23,8 @@ def test_inference_that_ended_its_worker_too_often_is_poisonous(state):
 
 @pytest.mark.parametrize("state", ["concluded", "reporting"])
 def test_a_report_that_ended_its_worker_too_often_is_poisonous(state):
-    assert job(state, report_attempts=MAXIMUM_ATTEMPTS).poisonous
+    assert job(state, report_attempts=MAXIMUM_REPORT_ATTEMPTS).poisonous
+    assert not job(state, report_attempts=MAXIMUM_REPORT_ATTEMPTS - 1).poisonous
 
 
 def test_a_job_that_was_there_at_too_many_ends_of_the_daemon_is_poisonous():

@@ -1,0 +1,247 @@
+"""The work of infer: collects series, has them decoded, runs the pipeline, commits findings."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import threading
+import time
+from concurrent.futures import Future
+
+from edge_runtime.assemble.decoded import DecodedObject
+from edge_runtime.assemble.decoder import DecodePool
+from edge_runtime.assemble.header import SeriesHeader
+from edge_runtime.config import Config
+from edge_runtime.errors import AssemblyRefused, DecodeRefused, EngineError, InferenceFailed, Refused, SpoolError
+from edge_runtime.roles.collect import BATCH, Collector
+from edge_runtime.roles.link import Link
+from edge_runtime.roles.study import Study, conclude
+from edge_runtime.spool.jobs import Job
+from edge_runtime.spool.receipt import Receipt
+from edge_runtime.spool.results import save_result
+from edge_runtime.spool.spool import Spool
+from edge_runtime.spool.states import JOB_STATES
+from edge_runtime.stages.pipeline import Pipeline
+from edge_runtime.telemetry.logs import describe
+from edge_runtime.telemetry.metrics import Metrics
+
+log = logging.getLogger("edge_runtime.infer")
+
+POLL_SECONDS = 1.0
+GATHER_SECONDS = 0.1
+DISK_WAIT_SECONDS = 10.0
+TRIED_TWICE = ("decode_crashed", "decode_unavailable")
+"""What may be the end of an innocent process, by the kernel's choice or a person's; the file itself is no worse."""
+
+AHEAD_BYTES = 1_000_000_000
+"""Encoded bytes that may be decoded before their series is complete."""
+
+INDEX_BOUND_SECONDS = 900.0
+"""For one batch of new images, each of which is read whole: a slow disk and large objects take their time."""
+
+
+class Ahead:
+    """Decodes images while their series is still arriving, so that the quiet time is used."""
+
+    def __init__(self, pool: DecodePool, spool: Spool) -> None:
+        self._pool = pool
+        self._spool = spool
+        self._lock = threading.Lock()
+        self._futures: dict[str, tuple[Future[DecodedObject], int]] = {}
+        self._bytes = 0
+
+    def start(self, receipt: Receipt, _header: SeriesHeader) -> None:
+        """Decode an instance now, unless too much waits already."""
+        with self._lock:
+            if self._bytes + receipt.size_bytes <= AHEAD_BYTES and receipt.id not in self._futures:
+                self._futures[receipt.id] = (self._submit(receipt), receipt.size_bytes)
+                self._bytes += receipt.size_bytes
+
+    def take(self, receipts: tuple[Receipt, ...]) -> list[DecodedObject]:
+        """The decoded objects of a job, waiting for those that are not ready.
+
+        Raises:
+            DecodeRefused: of the first that cannot be decoded.
+        """
+        with self._lock:
+            ready = {r.id: self._futures.pop(r.id) for r in receipts if r.id in self._futures}
+            self._bytes -= sum(size for _, size in ready.values())
+        futures = [ready[r.id][0] if r.id in ready else self._submit(r) for r in receipts]
+        return [self._decoded(receipt, future) for receipt, future in zip(receipts, futures, strict=True)]
+
+    def _submit(self, receipt: Receipt) -> Future[DecodedObject]:
+        return self._pool.submit(self._spool.store.path(receipt.id))
+
+    def _decoded(self, receipt: Receipt, future: Future[DecodedObject]) -> DecodedObject:
+        try:
+            return future.result()
+        except DecodeRefused as refused:
+            if refused.reason not in TRIED_TWICE:
+                raise
+        return self._submit(receipt).result()
+
+
+class JobRunner(threading.Thread):
+    """Runs pending jobs one at a time, the earliest deadline first."""
+
+    def __init__(
+        self, config: Config, spool: Spool, link: Link, metrics: Metrics, pipelines: dict[str, Pipeline], ahead: Ahead
+    ) -> None:
+        super().__init__(name="job-runner", daemon=True)
+        self.wake = threading.Event()
+        self.broken: EngineError | None = None
+        self._config = config
+        self._spool = spool
+        self._link = link
+        self._metrics = metrics
+        self._pipelines = pipelines
+        self._ahead = ahead
+
+    def run(self) -> None:
+        """Until the role stops."""
+        while not self._link.stopped.is_set() and self.broken is None:
+            try:
+                worked = self._run_next()
+            except SpoolError:  # it was cancelled at the console a moment ago, or the disk is full
+                log.exception("job not begun or not ended")
+                worked = False
+            if not worked:
+                self.wake.wait(POLL_SECONDS)
+                self.wake.clear()
+
+    def _run_next(self) -> bool:
+        recover_jobs(self._spool, "defer")  # an end that could not be written down
+        for job in self._spool.jobs.in_state("pending"):
+            if job.pipeline in self._pipelines and not self._spool.instances.waits_for_look(job.id):
+                self._run_job(job)
+                return True
+        return False
+
+    def _run_job(self, job: Job) -> None:
+        if job.poisonous:
+            text = f"ended its worker {job.attempts} times, was at work at {job.interruptions} ends of the daemon"
+            self._end(job, "park", f"{text}; last: {job.reason or 'the process died'}")
+            return
+        job = self._spool.jobs.step(job.id, "begin")
+        config = self._config.pipeline(job.pipeline)
+        assert config is not None
+        with self._link.progress("job", job.id, config.maximum_seconds):
+            try:
+                self._conclude(job)
+            except Refused as refused:
+                self._end(job, "refuse", f"{refused.reason}: {refused.detail}", refused.reason)
+            except EngineError as error:
+                log.critical("device or engine lost", extra={"event": {"job": job.id, "error": describe(error)}})
+                self._spool.jobs.step(job.id, "interrupt", describe(error))
+                self.broken = error
+            except SpoolError as error:
+                log.exception("job waits for the disk", extra={"event": {"job": job.id}})
+                self._spool.jobs.step(job.id, "defer", describe(error))
+                self._link.stopped.wait(DISK_WAIT_SECONDS)
+            except Exception as error:  # a job must not take the others down
+                log.exception("job failed", extra={"event": {"job": job.id, "attempt": job.attempts}})
+                self._failed(job, error)
+
+    def _failed(self, job: Job, error: BaseException) -> None:
+        """Try it once more, then park it."""
+        if job.poisonous:
+            self._end(job, "park", describe(error))
+        else:
+            self._spool.jobs.step(job.id, "interrupt", describe(error))
+
+    def _conclude(self, job: Job) -> None:
+        receipts = tuple(self._spool.instances.of_job(job.id))
+        config, pipeline = self._config.pipeline(job.pipeline), self._pipelines[job.pipeline]
+        assert config is not None
+        missing = self._spool.instances.missing_of_job(job.id)
+        if missing or self._spool.instances.has_retired(job.series_key):
+            raise AssemblyRefused("originals_missing", f"{missing} images of this job are no longer kept, or others of "
+                                  "its series were deleted after the retention time")  # fmt: skip
+        study = Study(
+            job_id=job.id,
+            revision=job.revision,
+            receipts=receipts,
+            completeness=f"no further image for {config.complete_after_seconds:g} s",
+            deadline_at=job.deadline_at,
+        )
+        result = conclude(study, config, pipeline, self._ahead.take(receipts), job.deadline_at - time.time())
+        save_result(result, self._spool.layout.job(job.id))
+        self._spool.jobs.step(job.id, "conclude")
+        self._link.hint("report")
+        for stage in result.analysis.stages:
+            labels = {"pipeline": job.pipeline, "stage": stage.stage}
+            self._metrics.observe("edge_stage_seconds", stage.seconds, **labels)
+            self._metrics.count("edge_stage_outcomes_total", 1, outcome=stage.outcome.value, **labels)
+        self._metrics.observe("edge_study_seconds", result.concluded_at - job.last_received_at, pipeline=job.pipeline)
+        outcome = "complete" if result.analysis.complete else "incomplete"
+        self._metrics.count("edge_jobs_concluded_total", pipeline=job.pipeline, outcome=outcome)
+        if result.late:
+            self._metrics.count("edge_deadline_missed_total", pipeline=job.pipeline)
+        event = {"job": job.id, "pipeline": job.pipeline, "outcome": outcome, "late": result.late}
+        log.info("job concluded", extra={"event": event})
+
+    def _end(self, job: Job, event: str, text: str, reason: str = "attempts") -> None:
+        self._spool.jobs.step(job.id, event, text)
+        name = {"refuse": "edge_jobs_refused_total", "park": "edge_jobs_parked_total"}[event]
+        self._metrics.count(name, pipeline=job.pipeline, reason=reason)
+        log.error(f"job {event}d", extra={"event": {"job": job.id, "pipeline": job.pipeline, "reason": text}})
+
+
+def recover_jobs(spool: Spool, event: str = "interrupt") -> None:
+    """While nothing runs: what is said to run is concluded if its result is whole, else runs again."""
+    for job in spool.jobs.in_state("running"):
+        whole = (spool.layout.job(job.id) / "result.json").exists()
+        spool.jobs.step(job.id, "conclude" if whole else event)
+
+
+def work(config: Config, spool: Spool, link: Link, metrics: Metrics, pipelines: dict[str, Pipeline]) -> None:
+    """Collect series and run their jobs until stopped.
+
+    Raises:
+        EngineError: the device or an engine is lost.
+        InferenceFailed: the thread that runs jobs has ended.
+    """
+    importlib.import_module("scipy.ndimage")  # the first mask needs it; nobody waits now
+    pool = DecodePool(config.decode, metrics)
+    ahead = Ahead(pool, spool)
+    collector = Collector(config, spool, metrics, ahead.start)
+    runner = JobRunner(config, spool, link, metrics, pipelines, ahead)
+    runner.start()
+    counts_at = 0.0
+    while not link.stopped.is_set() and runner.broken is None:
+        link.beat()
+        if not runner.is_alive():
+            raise InferenceFailed("the thread that runs jobs has ended; its last words are in the log")
+        try:
+            with link.progress("index", "", INDEX_BOUND_SECONDS):
+                indexed = collector.index()
+            if indexed == BATCH:
+                continue  # there is more to look at
+            if collector.close_quiet():
+                runner.wake.set()
+        except SpoolError:  # the disk is full: what was begun is undone, and is read again from the journal
+            log.exception("images not looked at")
+            link.stopped.wait(POLL_SECONDS)
+            collector = Collector(config, spool, metrics, ahead.start)
+        if time.monotonic() >= counts_at:
+            _count_jobs(config, spool, metrics)
+            counts_at = time.monotonic() + POLL_SECONDS
+        if link.hinted.wait(min(POLL_SECONDS, collector.seconds_to_next())):
+            link.stopped.wait(GATHER_SECONDS)  # what follows a hint closely is looked at together
+        link.hinted.clear()
+    runner.wake.set()
+    runner.join(link.drain_seconds)
+    if runner.broken is not None:
+        raise runner.broken
+    if runner.is_alive():
+        for job in spool.jobs.in_state("running"):
+            spool.jobs.step(job.id, "yield", "the daemon was stopped")
+    pool.close()
+    spool.close()
+
+
+def _count_jobs(config: Config, spool: Spool, metrics: Metrics) -> None:
+    counts = spool.jobs.counts()
+    for pipeline in config.pipelines:
+        for state in JOB_STATES:
+            metrics.set("edge_jobs", counts.get((pipeline.name, state), 0), pipeline=pipeline.name, state=state)
