@@ -78,6 +78,8 @@ class Wire:
             ConnectionEnded: `idle_seconds` passed.
         """
         buffered = self._start < self._end
+        if not buffered:
+            self._acknowledge()
         events = dict(self._readable_or_wake.poll(0 if buffered else idle_seconds * 1000))
         if self._wake in events:
             return False
@@ -123,11 +125,14 @@ class Wire:
                 raise ConnectionEnded("stopping")
             if count == 0:
                 raise ConnectionEnded("peer_closed")
-            # A stock sender holds its last small segment until we acknowledge; Linux forgets this at will.
-            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
             self._start, self._end = 0, count
             self._message_bytes += count
             return
+
+    def _acknowledge(self) -> None:
+        """Send the acknowledgement that Linux would delay: a stock sender holds its last small segment until then."""
+        with contextlib.suppress(OSError):  # the peer is gone; reading tells
+            self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
     def _wait(self) -> None:
         allowed = self._read_deadline_seconds - self._message_waited_seconds
@@ -139,6 +144,7 @@ class Wire:
         else:
             seconds = self._read_deadline_seconds
         before = time.monotonic()
+        self._acknowledge()
         if not self._readable.poll(seconds * 1000):
             raise ConnectionEnded("read_deadline" if seconds == self._read_deadline_seconds else "too_slow")
         self._message_waited_seconds += time.monotonic() - before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import threading
 import time
 from concurrent.futures import Future
@@ -29,6 +30,9 @@ log = logging.getLogger("edge_runtime.infer")
 
 POLL_SECONDS = 1.0
 GATHER_SECONDS = 0.1
+LOOKING_NICENESS = 10
+"""Images that arrive go before the looking at those that are stored."""
+
 DISK_WAIT_SECONDS = 10.0
 TRIED_TWICE = ("decode_crashed", "decode_unavailable")
 """What may be the end of an innocent process, by the kernel's choice or a person's; the file itself is no worse."""
@@ -207,6 +211,7 @@ def work(config: Config, spool: Spool, link: Link, metrics: Metrics, pipelines: 
     collector = Collector(config, spool, metrics, ahead.start)
     runner = JobRunner(config, spool, link, metrics, pipelines, ahead)
     runner.start()
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOOKING_NICENESS)  # this thread alone
     counts_at = 0.0
     while not link.stopped.is_set() and runner.broken is None:
         link.beat()

@@ -21,7 +21,7 @@ from edge_runtime.telemetry.metrics import Metrics
 log = logging.getLogger("edge_runtime.report")
 
 POLL_SECONDS = 1.0
-PREPARE_AFTER_SECONDS = 3.0
+PREPARE_AFTER_SECONDS = 8.0
 JOB_BOUND_SECONDS = 300.0
 DISK_WAIT_SECONDS = 10.0
 
