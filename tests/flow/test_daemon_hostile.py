@@ -418,6 +418,8 @@ def test_an_inference_without_memory_never_gives_a_whole_answer_and_works_again_
     identity = {"PatientName": PATIENT_NAME, "PatientID": PATIENT_ID}
     series = ct_series(np.zeros((12, 1024, 1024)), name="memory", **identity)
     infer = slow.role_pids()["infer"]
+    wait_until(lambda: len(decode_worker_pids(slow)) == 2)
+    time.sleep(1)  # its threads have started too: the limit is for the study
     with open(f"/proc/{infer}/statm") as file:
         size = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     unlimited = resource.prlimit(infer, resource.RLIMIT_AS, (size + 24_000_000, resource.RLIM_INFINITY))
