@@ -2,31 +2,17 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from support.spools import close, collect, conclude, make_config, store_instance, write_report
+from support.spools import close, collect, conclude, store_instance, write_report
 
 from edge_runtime.config import Config
 from edge_runtime.roles.inference import recover_jobs
 from edge_runtime.roles.link import Link, socket_pair
 from edge_runtime.roles.receive import Indexer
 from edge_runtime.roles.report import _turn as report_turn
-from edge_runtime.spool.spool import Spool, open_spool, prepare_spool
+from edge_runtime.spool.spool import Spool
 from edge_runtime.telemetry.metrics import NullMetrics
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    return make_config(tmp_path)
-
-
-@pytest.fixture
-def spool(config: Config) -> Iterator[Spool]:
-    prepare_spool(config)
-    opened = open_spool(config)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture
