@@ -511,11 +511,11 @@ def test_sigterm_under_load_ends_with_0_in_time_and_keeps_every_acknowledged_ima
             sender.join()
         daemon.start()
         daemon.wait_ready()
-        wait_until(lambda: set(all_states(daemon)) <= {"delivered", "refused"}, 60)
         seen = {row["sop_instance_uid"] for row in journal(daemon.spool, "SELECT * FROM instances")}
         assert set(acknowledged) <= seen
-        in_jobs = "SELECT count(*) AS n FROM instances WHERE id NOT IN (SELECT instance_id FROM job_instances)"
-        assert journal(daemon.spool, in_jobs) == [{"n": 0}]
+        in_no_job = "SELECT count(*) AS n FROM instances WHERE id NOT IN (SELECT instance_id FROM job_instances)"
+        wait_until(lambda: journal(daemon.spool, in_no_job) == [{"n": 0}], 120)
+        wait_until(lambda: set(all_states(daemon)) <= {"delivered", "refused"}, 120)
         assert_log_is_clean(daemon)
 
 
