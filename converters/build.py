@@ -113,7 +113,7 @@ def build(
 def _measure(card: Card, runner: EngineRunner, exported: Exported) -> _Measured:
     """Golden pair, its difference from the reference, and the longest of a few runs."""
     seed = make_seed(card)
-    prepared = next(iter(compile_recipe(card)(golden_image(seed), None, 0.0))).array
+    prepared = next(iter(compile_recipe(card)(golden_image(seed), None, 0.0))).inputs[0].array
     expected = exported.reference(prepared)
     seconds = []
     for _ in range(_TIMED_RUNS):

@@ -12,7 +12,7 @@ from edge_runtime.engines.required import verify_engines
 from edge_runtime.engines.runner import EngineRunner, load_runner
 from edge_runtime.engines.verify import VerifiedEngine
 from edge_runtime.postprocess import compile_decoder
-from edge_runtime.preprocess import compile_recipe
+from edge_runtime.preprocess import compile_expectation, compile_recipe
 from edge_runtime.stages.pipeline import Pipeline, canonical_json
 from edge_runtime.stages.stage import Condition, Stage
 from edge_runtime.telemetry.metrics import Metrics
@@ -56,6 +56,7 @@ def _stage(
         card=engine.card,
         identity=dataclasses.replace(engine.identity, backend=f"{backend.name} {backend.version}"),
         runner=runners[stage.engine],
+        check=compile_expectation(engine.card),
         prepare=compile_recipe(engine.card),
         decode=compile_decoder(engine.card),
         golden=engine.golden,

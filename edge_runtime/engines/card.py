@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_runtime.domain import Code
-from edge_runtime.engines.recipe import Crop, Orient, Resize, Step
+from edge_runtime.engines.recipe import Crop, Operation, Orient, Resample, Resize, Step, Tile
 from edge_runtime.errors import ConfigurationError
 from edge_runtime.yaml_schema import read_schema
 
@@ -113,24 +113,83 @@ class Label:
 
 
 @dataclass(frozen=True)
+class Expect:
+    """What an image must be like before it is worth asking the network.
+
+    The largest connected part of a volume whose values lie within `range` must fill `volume_ml`; `what` names it for
+    people. Another image makes the stage fail: it has no answer, and so no negative one.
+    """
+
+    what: str
+    range: tuple[float, ...]
+    volume_ml: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        _require(bool(self.what), "what", "say what is expected")
+        for key, pair in (("range", self.range), ("volume_ml", self.volume_ml)):
+            _require(len(pair) == 2 and pair[0] < pair[1], key, "is two numbers, the lower first")
+
+
+@dataclass(frozen=True)
 class Decode:
     """How the output becomes answers.
 
-    `activation` turns the output into probabilities; `none` where it is one already. A mask is what lies above the
-    label's threshold; `keep` its largest 26-connected component or all of it; `fill_holes` those that no 6-connected
-    way leads out of. A detection's box holds, on each axis, the planes of which more than `planes_above` is mask:
-    one box around all that is kept, or (`keep: each`) one a component.
+    `activation` turns the output into probabilities; `none` where it is one already.
+
+    `layout: mask` gives a probability for every voxel. A mask is what lies above the label's threshold; `keep` its
+    largest 26-connected component or all of it; `fill_holes` those that no 6-connected way leads out of. With `keep:
+    each` every component of at least `minimum_ml` is a lesion of its own. A detection's box holds, on each axis, the
+    planes of which more than `planes_above` is mask: one box around all that is kept, or (`keep: each`) one a
+    component.
+
+    `layout: yolov8` gives boxes, (1, 2 x axes + channels, boxes): centre and size on each axis of space in voxels of
+    the input, then a score for each channel. Of boxes that share more than `overlap` of their union the best is kept.
     """
 
     activation: str = field(default="none", metadata={"choices": ("none", "sigmoid", "softmax")})
+    layout: str = field(default="mask", metadata={"choices": ("mask", "yolov8")})
     keep: str = field(default="all", metadata={"choices": ("all", "largest", "each")})
     fill_holes: bool = False
     planes_above: float = 0.0
+    minimum_ml: float = 0.0
+    overlap: float = 0.3
     maximum_regions: int = 32  # more is no plausible answer: the stage fails
 
     def __post_init__(self) -> None:
         _require(0 <= self.planes_above < 1, "planes_above", "is a share, 0 up to 1")
+        _require(self.minimum_ml >= 0, "minimum_ml", "must not be negative")
+        _require(self.minimum_ml == 0 or self.keep == "each", "minimum_ml", "goes with keep: each")
+        _require(0 < self.overlap < 1, "overlap", "is a share, between 0 and 1")
         _require(self.maximum_regions >= 1, "maximum_regions", "must be at least 1")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of the evaluation, its 95 % interval, and what the plain method reaches on the same data."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    baseline: float | None = None
+
+    def __post_init__(self) -> None:
+        _require(_LABEL.fullmatch(self.name) is not None, "name", f"use a-z, 0-9, '-' and '_', got {self.name!r}")
+        given = [v for v in (self.low, self.value, self.high) if v is not None]
+        _require(given == sorted(given), "value", "lies within low..high")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good the model is, on which data, and the command that measured it."""
+
+    data: str
+    command: str
+    metrics: tuple[Metric, ...]
+
+    def __post_init__(self) -> None:
+        _require(bool(self.data), "data", "say on what it was measured")
+        _require(bool(self.metrics), "metrics", "name at least one")
 
 
 @dataclass(frozen=True)
@@ -148,6 +207,8 @@ class Card:
     labels: tuple[Label, ...]
     tolerance: float
     decode: Decode = Decode()
+    expect: Expect | None = None
+    evaluation: Evaluation | None = None
 
     def __post_init__(self) -> None:
         _require(_NAME.fullmatch(self.name) is not None, "name", f"use a-z, 0-9, '-', '_' and '.', got {self.name!r}")
@@ -160,31 +221,60 @@ class Card:
     def _check_recipe(self) -> None:
         spatial = self.input.shape[2:]
         shape: tuple[int, ...] | None = None
+        last = len(self.preprocess) - 1
         for index, step in enumerate(self.preprocess):
             operation, key = step.operation, f"preprocess[{index}]"
             if isinstance(operation, Orient):
                 _require(index == 0 and self.input.kind == "volume", key, "orient is the first step, of a volume")
             if isinstance(operation, Crop):
-                _require(shape is None, key, "crop comes before resize")
-            if isinstance(operation, Resize):
+                before = [s for s in self.preprocess[:index] if isinstance(s.operation, (Resize, Resample))]
+                _require(not before, key, "crop comes before resize and resample")
+            if isinstance(operation, Resample):
+                _require(len(operation.spacing_mm) == len(spatial), key, f"name {len(spatial)} spacings")
+                _require(shape is None, key, "resample comes before resize: afterwards a voxel has no size in mm")
+            if isinstance(operation, Tile):
+                _require(index == last, key, "tile is the last step")
+            if isinstance(operation, (Resize, Tile)):
                 shape = operation.shape
-        _require(shape == spatial, "preprocess", f"the last resize must give the input's {spatial}, gives {shape}")
+        _require(shape == spatial, "preprocess",
+                 f"the last resize or tile must give the input's {spatial}, gives {shape}")  # fmt: skip
+        _require(self.expect is None or self.input.kind == "volume", "expect", "is of volumes")
 
     def _check_labels(self) -> None:
         _require(bool(self.labels), "labels", "name at least one")
+        boxes = self.decode.layout == "yolov8"
+        _require(not boxes or self.task == "detection", "decode.layout", "yolov8 is for detections")
+        channels = self.output.shape[1] - (2 * self.input.spatial if boxes else 0)
         for index, label in enumerate(self.labels):
             key = f"labels[{index}]"
-            _require(label.channel < self.output.shape[1], f"{key}.channel",
-                     f"the output has {self.output.shape[1]} channels")  # fmt: skip
+            _require(label.channel < channels, f"{key}.channel", f"the output has {channels} channels")
             _require(label.name not in [other.name for other in self.labels[:index]], f"{key}.name", "stands twice")
             _require(label.category is not None or self.task != "segmentation", f"{key}.category",
                      "a segmentation's label needs its Segmented Property Category")  # fmt: skip
+        self._check_output()
+
+    def _check_output(self) -> None:
+        shape, axes = self.output.shape, self.input.spatial
         if self.task == "classification":
-            _require(len(self.output.shape) == 2, "output.shape", "of a classification is (1, channels)")
+            _require(len(shape) == 2, "output.shape", "of a classification is (1, channels)")
+        elif self.decode.layout == "yolov8":
+            _require(len(shape) == 3, "output.shape", f"of this layout is (1, {2 * axes} + channels, boxes)")
+            _require(self.decode.activation != "softmax", "decode.activation", "of this layout is none or sigmoid")
         else:
-            _require(len(self.output.shape) == 2 + self.input.spatial, "output.shape",
-                     f"of a {self.task} is (1, channels) and the {self.input.spatial} axes of space")  # fmt: skip
-        _require(self.decode.keep != "each" or self.task == "detection", "decode.keep", "each is for detections")
+            _require(len(shape) == 2 + axes, "output.shape",
+                     f"of a {self.task} is (1, channels) and the {axes} axes of space")  # fmt: skip
+            _require(self.operation(Tile) is None or shape[2:] == self.input.shape[2:], "output.shape",
+                     "of windows has the extent of the input")  # fmt: skip
+        _require(self.decode.keep != "each" or self.task == "detection" or self._segments_volumes, "decode.keep",
+                 "each is for detections, and for segmentations of volumes")  # fmt: skip
+
+    @property
+    def _segments_volumes(self) -> bool:
+        return self.task == "segmentation" and self.input.kind == "volume"
+
+    def operation(self, kind: type[Operation]) -> Operation | None:
+        """The first step of the recipe that is of this kind, or None."""
+        return next((s.operation for s in self.preprocess if isinstance(s.operation, kind)), None)
 
     def label(self, name: str) -> Label | None:
         """The label of that name, or None."""

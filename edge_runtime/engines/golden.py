@@ -48,7 +48,7 @@ def golden_image(seed: Array) -> Image:
     voxels = seed.astype(np.float32)
     source = SourceImage("golden", "golden")
     if len(voxels) == 1:
-        return Frames(voxels, "OT", (source,))
+        return Frames(voxels, "OT", (source,), spacing_mm=(1.0, 1.0), spacing_plane="patient")
     axes = ((0.0, 0.0, 1.0), (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
     geometry = Geometry(voxels.shape, (0.0, 0.0, 0.0), axes, (1.0, 1.0, 1.0))
     return Volume(voxels, geometry, "OT", (source,) * len(voxels))

@@ -8,6 +8,14 @@ A recipe is a list of steps; a step is a mapping with one key, the operation's n
       - resize: {shape: [256, 256, 256], method: nearest-exact}
       - window: {quantiles: [0.005, 0.995], over: whole, resized: [128, 128, 128]}
       - standardize: {mean: 0.449, deviation: 0.226}
+
+or, where the voxels' size in mm counts and the network sees one window of the image at a time:
+
+    preprocess:
+      - orient: SPL
+      - resample: {spacing_mm: [5.0, 2.5, 2.5]}
+      - window: {range: [0.0, 100.0]}
+      - tile: {shape: [32, 96, 96], overlap: 0.25}
 """
 
 from __future__ import annotations
@@ -47,6 +55,34 @@ class Resize:
     def __post_init__(self) -> None:
         _require(len(self.shape) in (2, 3) and min(self.shape) >= 1, "shape",
                  f"is two or three positive numbers, got {self.shape}")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Resample:
+    """Sample to a spacing in mm over the same extent, voxel edges aligned; linear, and antialiased where it shrinks."""
+
+    spacing_mm: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        _require(len(self.spacing_mm) in (2, 3) and min(self.spacing_mm) > 0, "spacing_mm",
+                 f"is two or three positive numbers, got {self.spacing_mm}")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Cut into sliding windows of `shape`, the network's input, which share at least `overlap` of their extent.
+
+    An image that is smaller than a window is centred in it; `fill` is put around it. Always the last step.
+    """
+
+    shape: tuple[int, ...]
+    overlap: float = 0.25
+    fill: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(len(self.shape) in (2, 3) and min(self.shape) >= 1, "shape",
+                 f"is two or three positive numbers, got {self.shape}")  # fmt: skip
+        _require(0 <= self.overlap <= 0.9, "overlap", "is a share, 0 to 0.9")
 
 
 @dataclass(frozen=True)
@@ -110,7 +146,7 @@ class Colour:
     to: str
 
 
-Operation = Orient | Crop | Resize | Window | Standardize | Scale | Normalize | Colour
+Operation = Orient | Crop | Resize | Resample | Window | Standardize | Scale | Normalize | Colour | Tile
 
 
 @dataclass(frozen=True)
@@ -120,11 +156,13 @@ class Step:
     orient: str | None = None
     crop: str | None = field(default=None, metadata={"choices": ("region",)})
     resize: Resize | None = None
+    resample: Resample | None = None
     window: Window | None = None
     standardize: Standardize | None = None
     scale: Scale | None = None
     normalize: Normalize | None = None
     colour: str | None = field(default=None, metadata={"choices": ("grey", "rgb")})
+    tile: Tile | None = None
 
     def __post_init__(self) -> None:
         given = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) is not None]
@@ -146,6 +184,7 @@ class Step:
             return Crop(self.crop)
         if self.colour is not None:
             return Colour(self.colour)
-        found = self.resize or self.window or self.standardize or self.scale or self.normalize
+        sampled = self.resize or self.resample or self.tile
+        found = sampled or self.window or self.standardize or self.scale or self.normalize
         assert found is not None
         return found

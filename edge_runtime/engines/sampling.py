@@ -32,3 +32,28 @@ def resize_linear(array: Array, shape: tuple[int, ...]) -> Array:
     values = np.asarray(array, dtype=np.float32)
     resized: Array = ndimage.zoom(values, factors, order=1, mode="nearest", grid_mode=True)
     return resized
+
+
+def linear_weights(size: int, new_size: int) -> Array:
+    """Weights (new_size, size), float32, of a linear resize with voxel edges aligned.
+
+    Where it shrinks the triangle is as wide as a new voxel on each side, so that nothing between is missed (PyTorch's
+    `interpolate(antialias=True)`).
+    """
+    scale = size / new_size
+    support = max(1.0, scale)
+    centres = (np.arange(new_size) + 0.5) * scale
+    distance = np.abs(np.arange(size)[None, :] + 0.5 - centres[:, None]) / support
+    weights = np.maximum(0.0, 1.0 - distance)
+    result: Array = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return result
+
+
+def resample_linear(array: Array, shape: tuple[int, ...]) -> Array:
+    """Linear resize of the first len(shape) axes, antialiased where it shrinks; float32, C-contiguous, a copy."""
+    resized = np.array(array, dtype=np.float32, order="C")
+    for axis in sorted(range(len(shape)), key=lambda k: shape[k] / array.shape[k]):
+        if shape[axis] != array.shape[axis]:
+            weights = linear_weights(array.shape[axis], shape[axis])
+            resized = np.moveaxis(np.tensordot(weights, resized, axes=(1, axis)), 0, axis)
+    return np.ascontiguousarray(resized)

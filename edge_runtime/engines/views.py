@@ -84,19 +84,50 @@ class Placement:
         return Region(tuple(low), tuple(high))
 
 
+@dataclass(frozen=True)
+class Tile:
+    """One window of a grid. `offset`: the grid's index of the window's first voxel, negative where it is padded."""
+
+    grid: tuple[int, ...]
+    offset: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    @property
+    def of_grid(self) -> tuple[slice, ...]:
+        """The part of the grid that the window sees."""
+        return tuple(slice(max(0, o), min(n, o + t)) for n, o, t in self._axes())
+
+    @property
+    def of_window(self) -> tuple[slice, ...]:
+        """The same part, in indices of the window."""
+        return tuple(slice(max(0, -o), min(t, n - o)) for n, o, t in self._axes())
+
+    def _axes(self) -> zip[tuple[int, int, int]]:
+        return zip(self.grid, self.offset, self.shape, strict=True)
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A network's input, float32 and contiguous, of the card's shape, and where it lies."""
+    """A network's input, float32 and contiguous, of the card's shape; which window of its place, where it is one."""
 
     array: Array
+    tile: Tile | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """The whole image, a region of it, or a frame; with its inputs: one, or one for each window."""
+
     placement: Placement
+    inputs: tuple[Prepared, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class LabelAnswer:
-    """What one run says of one label: a probability, or a mask on the source grid, or regions of the source.
+    """What is said of one label in one place: a probability, or a mask on the source grid, or regions of the source.
 
-    voxels: bool, the volume's shape, or (rows, columns) where `frame` names the plane.
+    voxels: bool, the volume's shape, or (rows, columns) where `frame` names the plane. `scores` has one probability
+    for each of `regions`, where the network gives it; `probability` is then the highest, found or not.
     """
 
     label: str
@@ -104,3 +135,4 @@ class LabelAnswer:
     voxels: Array | None = None
     frame: int | None = None
     regions: tuple[Region, ...] = ()
+    scores: tuple[float, ...] = ()

@@ -31,15 +31,17 @@ def oriented(geometry: Geometry, letters: str) -> Placement:
     return Placement(geometry.shape, axes, flipped, (0, 0, 0), shape)
 
 
-def cut_to(placement: Placement, region: Region, margin: float) -> Placement:
+def cut_to(placement: Placement, region: Region, margin: float, at_least: tuple[int, ...] | None = None) -> Placement:
     """The placement cut to `region` with `margin` times its extent added on each side, rounded to voxels.
 
     Centre and extent are rounded to whole voxels (half to even) before the edges are taken, in float32; the cut is
-    never less than the voxels that the region touches.
+    never less than the voxels that the region touches, nor than `at_least` voxels on each oriented axis where the
+    image has them.
     """
+    wanted = at_least or (1,) * len(placement.axes)
     start, stop = [], []
     first = 0 if placement.frame is None else 1
-    for axis, flip in zip(placement.axes, placement.flipped, strict=True):
+    for axis, flip, least in zip(placement.axes, placement.flipped, wanted, strict=True):
         extent = placement.source_shape[axis]
         low, high = region.start[axis + first], region.stop[axis + first]
         if flip:
@@ -48,8 +50,18 @@ def cut_to(placement: Placement, region: Region, margin: float) -> Placement:
         size = np.round((np.float32(1) + np.float32(2) * np.float32(margin)) * np.float32(high - low))
         a = min(int(centre - size / 2), math.floor(low))
         b = max(int(centre + size / 2), math.ceil(high))
+        a, b = _grow(a, b, min(least, extent), extent)
         start.append(min(max(0, a), extent - 1))
         stop.append(max(start[-1] + 1, min(extent, b)))
     return Placement(
         placement.source_shape, placement.axes, placement.flipped, tuple(start), tuple(stop), placement.frame
     )
+
+
+def _grow(start: int, stop: int, least: int, extent: int) -> tuple[int, int]:
+    """The interval grown about its middle to `least`, and moved into 0..extent; as it is where it is large enough."""
+    if stop - start >= least:
+        return start, stop
+    start -= (least - (stop - start)) // 2
+    start = min(max(0, start), extent - least)
+    return start, start + least

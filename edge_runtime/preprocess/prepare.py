@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -11,36 +12,53 @@ import numpy as np
 
 from edge_runtime.domain import Array, Frames, Image, Volume
 from edge_runtime.engines.card import Card
-from edge_runtime.engines.recipe import Colour, Crop, Normalize, Orient, Resize, Scale, Standardize, Window
-from edge_runtime.engines.sampling import resize_linear, resize_nearest
-from edge_runtime.engines.views import Placement, Prepared, Region
+from edge_runtime.engines.recipe import (
+    Colour,
+    Crop,
+    Normalize,
+    Orient,
+    Resample,
+    Resize,
+    Scale,
+    Standardize,
+    Tile,
+    Window,
+)
+from edge_runtime.engines.sampling import resample_linear, resize_linear, resize_nearest
+from edge_runtime.engines.views import Place, Placement, Prepared, Region
 from edge_runtime.errors import InferenceFailed
-from edge_runtime.preprocess import placing
+from edge_runtime.preprocess import placing, tiling
 
-Prepare = Callable[[Image, Region | None, float], Iterator[Prepared]]
+Prepare = Callable[[Image, Region | None, float], Iterator[Place]]
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+_MOST_VOXELS = 200_000_000
+"""Of a resampled image: more is a wrong spacing."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """A recipe under way: the whole source, where the array lies, the array so far. `own`: it may be written to."""
+    """A recipe under way: the whole source, where the array lies, the array so far. `own`: it may be written to.
+
+    `spacing_mm` is that of the array's axes of space, where it is known and still holds.
+    """
 
     source: Array
     placement: Placement
     array: Array
     own: bool
+    spacing_mm: tuple[float, ...] | None
 
 
 def compile_recipe(card: Card) -> Prepare:
-    """The function that makes the card's inputs: (image, region or None, margin) -> one input, or one for each frame.
+    """The function that makes the card's inputs: (image, region or None, margin) -> the volume, or each frame.
 
     It raises `InferenceFailed` where the image cannot be what the recipe asks for.
     """
     return partial(_prepare, card)
 
 
-def _prepare(card: Card, image: Image, region: Region | None, margin: float) -> Iterator[Prepared]:
+def _prepare(card: Card, image: Image, region: Region | None, margin: float) -> Iterator[Place]:
     if card.input.kind == "volume":
         if not isinstance(image, Volume):
             raise InferenceFailed(f"engine {card.name} takes a volume, and these frames make none")
@@ -48,27 +66,43 @@ def _prepare(card: Card, image: Image, region: Region | None, margin: float) -> 
         turned = isinstance(first, Orient)
         placement = placing.oriented(image.geometry, first.axes) if isinstance(first, Orient) else None
         placement = placement or placing.whole(image.voxels.shape)
-        yield _run(card, image.voxels, placement, region, margin, skip=1 if turned else 0)
+        spacing = tuple(image.geometry.spacing_mm[axis] for axis in placement.axes)
+        work = _Work(image.voxels, placement, placement.orient(image.voxels), False, spacing)
+        yield _run(card, work, region, margin, skip=1 if turned else 0)
         return
     planes = image.pixels if isinstance(image, Frames) else image.voxels
+    in_plane = image.spacing_mm if isinstance(image, Frames) else image.geometry.spacing_mm[1:]
     frames = range(len(planes)) if region is None else range(int(region.start[0]), int(np.ceil(region.stop[0])))
     for index in frames:
         placement = placing.whole(planes.shape[1:3], index)
-        yield _run(card, planes[index], placement, region, margin, skip=0)
+        work = _Work(planes[index], placement, planes[index], False, in_plane)
+        yield _run(card, work, region, margin, skip=0)
 
 
-def _run(card: Card, source: Array, placement: Placement, region: Region | None, margin: float, skip: int) -> Prepared:
-    work = _Work(source, placement, placement.orient(source), own=False)
+def _run(card: Card, work: _Work, region: Region | None, margin: float, skip: int) -> Place:
     for step in card.preprocess[skip:]:
         operation = step.operation
+        if isinstance(operation, Tile):
+            return _tiled(card, operation, work)
         if isinstance(operation, Crop):
-            if region is not None:
-                cut = placing.cut_to(work.placement, region, margin)
-                work = _Work(source, cut, cut.cut(cut.orient(source)), own=False)
-            continue
-        array = _OPERATIONS[type(operation)](operation, work)
-        work = _Work(source, work.placement, array, own=True)
-    array = work.array
+            work = work if region is None else _crop(card, work, region, margin)
+        elif isinstance(operation, Resample):
+            work = _resample(card, operation, work)
+        else:
+            array = _OPERATIONS[type(operation)](operation, work)
+            spacing = None if isinstance(operation, Resize) else work.spacing_mm
+            work = _Work(work.source, work.placement, array, True, spacing)
+    return Place(work.placement, (Prepared(_as_input(card, work.array)),))
+
+
+def _tiled(card: Card, operation: Tile, work: _Work) -> Place:
+    grid = work.array.shape[: len(operation.shape)]
+    windows = tiling.tiles(grid, operation.shape, operation.overlap)
+    inputs = tuple(Prepared(_as_input(card, tiling.cut(work.array, tile, operation.fill)), tile) for tile in windows)
+    return Place(work.placement, inputs)
+
+
+def _as_input(card: Card, array: Array) -> Array:
     if card.input.shape[1] == 3 and array.ndim == 3:
         array = array.transpose(2, 0, 1)
     if array.size != np.prod(card.input.shape):
@@ -76,7 +110,32 @@ def _run(card: Card, source: Array, placement: Placement, region: Region | None,
     array = np.ascontiguousarray(array, dtype=np.float32).reshape(card.input.shape)
     if not np.isfinite(array.sum(dtype=np.float64)):
         raise InferenceFailed(f"engine {card.name}: the image holds numbers that are not finite, or has no contrast")
-    return Prepared(array, work.placement)
+    return array
+
+
+def _crop(card: Card, work: _Work, region: Region, margin: float) -> _Work:
+    """Cut to the region; never to less than one window of the network, where the image has it: it needs the context."""
+    resample, tile = card.operation(Resample), card.operation(Tile)
+    window = (1,) * len(work.placement.axes)
+    if isinstance(resample, Resample) and isinstance(tile, Tile) and work.spacing_mm is not None:
+        target = zip(tile.shape, resample.spacing_mm, work.spacing_mm, strict=True)
+        window = tuple(max(1, int(n * wanted / spacing)) for n, wanted, spacing in target)
+    cut = placing.cut_to(work.placement, region, margin, window)
+    return _Work(work.source, cut, cut.cut(cut.orient(work.source)), False, work.spacing_mm)
+
+
+def _resample(card: Card, operation: Resample, work: _Work) -> _Work:
+    if work.spacing_mm is None:
+        raise InferenceFailed(f"engine {card.name} works at {operation.spacing_mm} mm, and the image has no spacing")
+    extents = work.array.shape[: len(work.spacing_mm)]
+    axes = list(zip(extents, work.spacing_mm, operation.spacing_mm, strict=True))
+    shape = tuple(max(1, round(n * spacing / wanted)) for n, spacing, wanted in axes)
+    if math.prod(shape) > _MOST_VOXELS:
+        raise InferenceFailed(
+            f"engine {card.name}: at {operation.spacing_mm} mm the image is {shape} voxels: too large"
+        )
+    spacing_mm = tuple(n * spacing / new for (n, spacing, _), new in zip(axes, shape, strict=True))
+    return _Work(work.source, work.placement, resample_linear(work.array, shape), True, spacing_mm)
 
 
 def _resize(operation: Resize, work: _Work) -> Array:

@@ -170,7 +170,7 @@ class Pipeline:
 
 def _warm(stage: Stage) -> None:
     name, tolerance = stage.identity.name, stage.card.tolerance
-    prepared = next(iter(stage.prepare(golden_image(stage.golden.seed), None, 0.0))).array
+    prepared = next(iter(stage.prepare(golden_image(stage.golden.seed), None, 0.0))).inputs[0].array
     try:
         output = stage.runner.run(prepared)
     except InferenceFailed as error:

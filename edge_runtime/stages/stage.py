@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
-from edge_runtime.domain import Answer, Array, Code, EngineIdentity, Finding, Frames, Image, Mask, Measurement, Volume
+from edge_runtime.domain import Answer, Array, EngineIdentity, Finding, Image, Mask
 from edge_runtime.engines.card import Card, Label
 from edge_runtime.engines.golden import Golden
-from edge_runtime.engines.views import LabelAnswer, Placement, Prepared, Region
-from edge_runtime.errors import InferenceFailed
-
-VOLUME = Code("118565006", "SCT", "Volume")
-MILLILITRE = Code("ml", "UCUM", "milliliter")
+from edge_runtime.engines.views import LabelAnswer, Place, Placement, Region, Tile
+from edge_runtime.stages.conclude import Speaker, conclude
 
 Trace = Callable[[str, Array], None]
 
@@ -57,8 +52,9 @@ class Stage:
     card: Card
     identity: EngineIdentity
     runner: Runner
-    prepare: Callable[[Image, Region | None, float], Iterator[Prepared]]
-    decode: Callable[[Array, Placement, float | None], tuple[LabelAnswer, ...]]
+    check: Callable[[Image], None]
+    prepare: Callable[[Image, Region | None, float], Iterator[Place]]
+    decode: Callable[[Iterable[tuple[Array, Tile | None]], Placement, float | None], tuple[LabelAnswer, ...]]
     golden: Golden
     when: Condition | None = None
     within: str | None = None
@@ -70,6 +66,10 @@ class Stage:
     def threshold_of(self, label: Label) -> float:
         """The threshold that counts: the configured one, else the card's."""
         return label.threshold if self.threshold is None else self.threshold
+
+    def speaker(self, label: Label) -> Speaker:
+        """Who answers for a label, at which threshold."""
+        return Speaker(self.name, self.card, label, self.threshold_of(label))
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,144 +89,48 @@ def run_stage(
     """Run the stage once in each region (None: the whole image) and put the answers together.
 
     Raises:
-        InferenceFailed: the image does not fit the recipe, the library failed, or the output is none.
+        InferenceFailed: the image is not what the card expects, does not fit the recipe, the library failed, or the
+            output is none.
     """
-    answers: list[tuple[LabelAnswer, ...]] = []
-    seconds = 0.0
-    counts = []
-    for region in regions:
-        before = len(answers)
-        for prepared in stage.prepare(image, region, stage.margin):
-            tag = f"{stage.name}-{len(answers) + 1}"
-            output = stage.runner.run(prepared.array)
-            seconds += stage.runner.engine_seconds
-            if trace is not None:
-                trace(f"{tag}-input", prepared.array)
-                trace(f"{tag}-output", output.copy())
-            answers.append(stage.decode(output, prepared.placement, stage.threshold))
-        counts.append(len(answers) - before)
+    stage.check(image)
+    runs = _Runs(stage, trace)
+    by_region = [
+        [stage.decode(runs.of(place), place.placement, stage.threshold)
+         for place in stage.prepare(image, region, stage.margin)]
+        for region in regions
+    ]  # fmt: skip
     findings: list[Finding] = []
     masks: list[Mask] = []
     found: list[Region] = []
     for index, label in enumerate(stage.card.labels):
-        by_region = _split([each[index] for each in answers], counts)
-        made, mask, places = _conclude(stage, label, image, by_region, first_mask + len(masks))
-        findings.extend(made)
-        masks.extend(mask)
-        found.extend(places)
+        answers = [[each[index] for each in places] for places in by_region]
+        said = conclude(stage.speaker(label), image, answers, first_mask + len(masks))
+        findings.extend(said.findings)
+        masks.extend(said.masks)
+        found.extend(said.regions)
     if trace is not None:
-        for mask_ in masks:
-            trace(f"{stage.name}-mask-{mask_.number}", mask_.voxels)
-    return StageResult(tuple(findings), tuple(masks), tuple(found), len(answers), seconds)
+        for mask in masks:
+            trace(f"{stage.name}-mask-{mask.number}", mask.voxels)
+    return StageResult(tuple(findings), tuple(masks), tuple(found), runs.count, runs.seconds)
 
 
-Grid = tuple[int, int, int]
-_Concluded = tuple[list[Finding], list[Mask], list[Region]]
+class _Runs:
+    """Runs the engine on a place's inputs, one at a time as they are asked for; counts runs and engine time."""
 
+    def __init__(self, stage: Stage, trace: Trace | None) -> None:
+        self.count = 0
+        self.seconds = 0.0
+        self._stage = stage
+        self._trace = trace
 
-def _conclude(stage: Stage, label: Label, image: Image, by_region: list[list[LabelAnswer]], number: int) -> _Concluded:
-    """What all the runs say of one label: findings, masks numbered from `number`, regions."""
-    if stage.card.task == "classification":
-        return _classified(stage, label, by_region)
-    if stage.card.task == "detection":
-        return _detected(stage, label, by_region, _grid(image))
-    return _segmented(stage, label, image, by_region, number)
-
-
-def _split(answers: list[LabelAnswer], counts: list[int]) -> list[list[LabelAnswer]]:
-    """The answers of each region."""
-    ends = np.cumsum(counts).tolist()
-    return [answers[end - count : end] for end, count in zip(ends, counts, strict=True)]
-
-
-def _classified(stage: Stage, label: Label, by_region: list[list[LabelAnswer]]) -> _Concluded:
-    """One finding: the highest probability of all regions and frames."""
-    probability = max(a.probability for answers in by_region for a in answers if a.probability is not None)
-    threshold = stage.threshold_of(label)
-    answer = Answer.POSITIVE if probability > threshold else Answer.NEGATIVE
-    finding = Finding(stage.name, label.name, label.concept.code, answer, probability=probability, threshold=threshold)
-    return [finding], [], []
-
-
-def _detected(stage: Stage, label: Label, by_region: list[list[LabelAnswer]], shape: Grid) -> _Concluded:
-    """One positive finding a region that was found; one negative where none was."""
-    regions = [region for answers in by_region for a in answers for region in a.regions]
-    threshold, code = stage.threshold_of(label), label.concept.code
-    if not regions:
-        return [Finding(stage.name, label.name, code, Answer.NEGATIVE, threshold=threshold)], [], []
-    findings = [
-        Finding(stage.name, label.name, code, Answer.POSITIVE, threshold=threshold, box=region.box(shape))
-        for region in regions
-    ]
-    return findings, [], regions
-
-
-def _segmented(stage: Stage, label: Label, image: Image, by_region: list[list[LabelAnswer]], number: int) -> _Concluded:
-    """One finding a region with its part of the mask, and one mask of all regions; no mask where all are empty."""
-    assert label.category is not None
-    whole = np.zeros(_grid(image), dtype=np.bool_)
-    findings, regions = [], []
-    threshold, code = stage.threshold_of(label), label.concept.code
-    for answers in by_region:
-        part = _join(answers, whole.shape)
-        count = int(np.count_nonzero(part))
-        region = _region(part) if count else None
-        measured: tuple[Measurement, ...] = ()
-        if isinstance(image, Volume):
-            measured = (Measurement(VOLUME, _plausible(label, count * image.geometry.voxel_ml), MILLILITRE),)
-        if region is None:
-            findings.append(
-                Finding(stage.name, label.name, code, Answer.NEGATIVE, threshold=threshold, measurements=measured)
-            )
-            continue
-        regions.append(region)
-        whole |= part
-        box = region.box(whole.shape) if len(by_region) > 1 else None
-        findings.append(
-            Finding(stage.name, label.name, code, Answer.POSITIVE, threshold=threshold, measurements=measured, box=box,
-                    mask_number=number)
-        )  # fmt: skip
-    if not regions:
-        return findings, [], []
-    mask = Mask(number, label.name, label.category.code, code, stage.name, whole)
-    return findings, [mask], regions
-
-
-def _plausible(label: Label, volume_ml: float) -> float:
-    """The volume, if the card holds it for possible."""
-    pair = label.plausible_ml
-    if pair is not None and volume_ml > 0 and not pair[0] <= volume_ml <= pair[1]:
-        raise InferenceFailed(
-            f"{label.name} of {volume_ml:.4g} ml is outside the plausible {pair[0]:g} to {pair[1]:g} ml"
-        )
-    return volume_ml
-
-
-def _join(answers: list[LabelAnswer], shape: tuple[int, ...]) -> Array:
-    """The masks of one region's runs on the source grid."""
-    if len(answers) == 1 and answers[0].frame is None and answers[0].voxels is not None:
-        return answers[0].voxels
-    joined = np.zeros(shape, dtype=np.bool_)
-    for answer in answers:
-        assert answer.voxels is not None
-        if answer.frame is None:
-            joined |= answer.voxels
-        else:
-            joined[answer.frame] |= answer.voxels
-    return joined
-
-
-def _region(mask: Array) -> Region:
-    """The box that a mask, which is not empty, fills."""
-    start, stop = [], []
-    for axis in range(3):
-        hit = np.flatnonzero(mask.any(axis=tuple(k for k in range(3) if k != axis)))
-        start.append(float(hit[0]))
-        stop.append(float(hit[-1]) + 1)
-    return Region(tuple(start), tuple(stop))
-
-
-def _grid(image: Image) -> Grid:
-    """(slices or frames, rows, columns)."""
-    shape = image.pixels.shape if isinstance(image, Frames) else image.voxels.shape
-    return (shape[0], shape[1], shape[2])
+    def of(self, place: Place) -> Iterator[tuple[Array, Tile | None]]:
+        """Each output with its window; the memory of an output is used again by the next."""
+        runner = self._stage.runner
+        for prepared in place.inputs:
+            self.count += 1
+            output = runner.run(prepared.array)
+            self.seconds += runner.engine_seconds
+            if self._trace is not None:
+                self._trace(f"{self._stage.name}-{self.count}-input", prepared.array)
+                self._trace(f"{self._stage.name}-{self.count}-output", output.copy())
+            yield output, prepared.tile

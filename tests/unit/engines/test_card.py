@@ -52,7 +52,7 @@ WRONG = [
     (("checkpoint", "path"), None, "give either path, or package"),
     (("input", "shape"), [2, 1, 4, 5, 6], "batch"),
     (("input", "shape"), [1, 1, 4, 5], "has 5 numbers"),
-    (("preprocess", 2, "resize", "shape"), [4, 5, 7], "last resize must give"),
+    (("preprocess", 2, "resize", "shape"), [4, 5, 7], "last resize or tile must give"),
     (("preprocess", 0), {"orient": "RAL"}, "name one of R/L"),
     (("preprocess", 0), {"orient": "RAS", "crop": "region"}, "exactly one of"),
     (("preprocess", 1), {"orient": "RAS"}, "first step"),
@@ -64,8 +64,36 @@ WRONG = [
     (("labels", 0, "channel"), 2, "the output has 2 channels"),
     (("labels", 0, "threshold"), 1.0, "between 0 and 1"),
     (("labels", 0, "category"), None, "Segmented Property Category"),
-    (("decode",), {"keep": "each"}, "each is for detections"),
+    (("task",), "classification", "of a classification is"),
+    (("decode",), {"layout": "yolov8"}, "yolov8 is for detections"),
+    (("decode",), {"minimum_ml": 1.0}, "goes with keep: each"),
+    (("decode",), {"overlap": 1.0}, "overlap: is a share"),
+    (("preprocess", 2), {"tile": {"shape": [4, 5, 6]}}, "tile is the last step"),
+    (("preprocess", 3), {"tile": {"shape": [4, 5, 7]}}, "last resize or tile must give"),
+    (("preprocess", 3), {"tile": {"shape": [4, 5, 6], "overlap": 1.0}}, "overlap: is a share"),
+    (("preprocess", 1), {"resample": {"spacing_mm": [1.0, 1.0]}}, "name 3 spacings"),
+    (("preprocess", 1), {"resample": {"spacing_mm": [1.0, 0.0, 1.0]}}, "positive numbers"),
+    (("preprocess", 3), {"resample": {"spacing_mm": [1.0, 1.0, 1.0]}}, "resample comes before resize"),
+    (("expect",), {"what": "brain", "range": [0.0, 90.0], "volume_ml": [9.0, 1.0]}, "the lower first"),
+    (("evaluation",), {"data": "few", "command": "none", "metrics": []}, "name at least one"),
+    (
+        ("evaluation",),
+        {"data": "few", "command": "x", "metrics": [{"name": "auc", "value": 0.5, "low": 0.6}]},
+        "lies within low..high",
+    ),
 ]
+
+
+def test_each_is_not_for_masks_of_frames(tmp_path):
+    document = card("segmentation", (1, 1, 8, 8), decode={"keep": "each"})
+    with pytest.raises(ConfigurationError, match="each is for detections, and for segmentations of volumes"):
+        read_card(write_card(tmp_path, document, segmenter((1, 1, 8, 8))))
+
+
+def test_a_crop_after_resampling_is_refused(tmp_path):
+    steps = [{"resample": {"spacing_mm": [1.0, 1.0, 1.0]}}, {"crop": "region"}, {"tile": {"shape": list(SHAPE[2:])}}]
+    with pytest.raises(ConfigurationError, match="crop comes before resize and resample"):
+        read_card(write_card(tmp_path, card("segmentation", SHAPE, preprocess=steps), segmenter(SHAPE)))
 
 
 @pytest.mark.parametrize(("path", "value", "message"), WRONG, ids=[m for _, _, m in WRONG])

@@ -16,7 +16,8 @@ PLACE = Placement((8, 8, 8), (2, 1, 0), (True, False, False), (0, 0, 0), (8, 8, 
 def decoder(tmp_path, task="segmentation", **changes):
     document = card(task, SHAPE, **changes)
     made = classifier(SHAPE) if task == "classification" else segmenter(SHAPE)
-    return compile_decoder(read_card(write_card(tmp_path, document, made))[0])
+    decode = compile_decoder(read_card(write_card(tmp_path, document, made))[0])
+    return lambda output, placement, threshold: decode([(output, None)], placement, threshold)
 
 
 def output(*indices):

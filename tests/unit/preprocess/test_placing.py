@@ -75,3 +75,18 @@ def test_the_rounding_is_that_of_the_published_procedure():
     region = Region(tuple(centre - size / 2), tuple(centre + size / 2))
     cut = cut_to(whole((181, 217, 181)), region, 0.1)
     assert (cut.start, cut.stop) == ((5, 4, 0), (176, 216, 172))
+
+
+@given(st.data())
+def test_a_cut_holds_its_region_and_is_never_less_than_asked_for(data):
+    shape = data.draw(st.tuples(*[st.integers(1, 30)] * 3))
+    start = [data.draw(st.integers(0, n - 1)) for n in shape]
+    stop = [data.draw(st.integers(a + 1, n)) for a, n in zip(start, shape, strict=True)]
+    least = data.draw(st.tuples(*[st.integers(1, 40)] * 3))
+    flipped = data.draw(st.tuples(*[st.booleans()] * 3))
+    turned = Placement(shape, (0, 1, 2), flipped, (0, 0, 0), shape)
+    cut = cut_to(turned, Region(tuple(map(float, start)), tuple(map(float, stop))), 0.0, least)
+    for k in range(3):
+        low, high = (shape[k] - stop[k], shape[k] - start[k]) if flipped[k] else (start[k], stop[k])
+        assert 0 <= cut.start[k] <= low < high <= cut.stop[k] <= shape[k]
+        assert cut.stop[k] - cut.start[k] >= min(least[k], shape[k])

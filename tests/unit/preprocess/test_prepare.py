@@ -23,7 +23,7 @@ def recipe(tmp_path, shape, *steps, task="segmentation"):
 
 
 def run(prepare, image, region=None, margin=0.0):
-    return [p.array for p in prepare(image, region, margin)]
+    return [prepared.array for place in prepare(image, region, margin) for prepared in place.inputs]
 
 
 RAMP = volume(np.arange(27).reshape(3, 3, 3))
@@ -117,3 +117,43 @@ def test_colour_does_not_slip_into_a_grey_network(tmp_path):
     prepare = recipe(tmp_path, (1, 1, 2, 2), {"resize": {"shape": [2, 2]}})
     with pytest.raises(InferenceFailed, match="the recipe gives"):
         run(prepare, Frames(np.zeros((1, 2, 2, 3), np.uint8), "ES", (SOURCE,)))
+
+
+RESAMPLE = {"resample": {"spacing_mm": [2.0, 1.0, 1.0]}}
+TILE = {"tile": {"shape": [3, 3, 3], "overlap": 0.0, "fill": -1.0}}
+
+
+def test_resampling_counts_millimetres_and_windows_cover_the_image(tmp_path):
+    image = volume(np.arange(4 * 6 * 3).reshape(4, 6, 3), spacing=(1.0, 1.0, 1.0))
+    (place,) = recipe(tmp_path, SHAPE, {"orient": "SPL"}, RESAMPLE, TILE)(image, None, 0.0)
+    assert [(p.tile.grid, p.tile.offset) for p in place.inputs] == [((2, 6, 3), (0, 0, 0)), ((2, 6, 3), (0, 3, 0))]
+    first = place.inputs[0].array
+    assert first.shape == SHAPE and first.flags.c_contiguous
+    assert (first[0, 0, 2] == -1).all()  # beyond the two slices
+    assert first[0, 0, 0, 0, 0] == pytest.approx(np.average([0, 18, 36], weights=[3, 3, 1]))
+
+
+def test_a_region_smaller_than_a_window_is_cut_with_its_surroundings(tmp_path):
+    image = volume(np.arange(12 * 12 * 12).reshape(12, 12, 12))
+    steps = ({"orient": "SPL"}, {"crop": "region"}, {"resample": {"spacing_mm": [1.0, 1.0, 1.0]}}, TILE)
+    region = Region((5.0, 5.0, 5.0), (6.0, 6.0, 6.0))
+    (place,) = recipe(tmp_path, SHAPE, *steps)(image, region, 0.0)
+    assert len(place.inputs) == 1 and place.placement.box_shape == (3, 3, 3)
+    assert (
+        place.inputs[0].array[0, 0] == image.voxels[place.placement.start[0] : place.placement.stop[0], 4:7, 4:7]
+    ).all()
+
+
+def test_frames_without_a_spacing_cannot_be_resampled(tmp_path):
+    shape = (1, 1, 4, 4)
+    prepare = recipe(tmp_path, shape, {"resample": {"spacing_mm": [1.0, 1.0]}}, {"tile": {"shape": [4, 4]}})
+    with pytest.raises(InferenceFailed, match="the image has no spacing"):
+        run(prepare, Frames(np.zeros((1, 4, 4), np.float32), "US", (SOURCE,)))
+    (found,) = run(prepare, Frames(np.zeros((1, 8, 8), np.float32), "US", (SOURCE,), (0.5, 0.5), "patient"))
+    assert found.shape == shape
+
+
+def test_a_spacing_that_makes_the_image_enormous_is_refused(tmp_path):
+    image = volume(np.zeros((4, 4, 4)), spacing=(5000.0, 5000.0, 5000.0))
+    with pytest.raises(InferenceFailed, match="too large"):
+        run(recipe(tmp_path, SHAPE, {"orient": "SPL"}, RESAMPLE, TILE), image)

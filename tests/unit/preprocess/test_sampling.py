@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from edge_runtime.engines.sampling import nearest_exact_indices, resize_linear, resize_nearest
+from edge_runtime.engines.sampling import nearest_exact_indices, resample_linear, resize_linear, resize_nearest
 
 SIZES = st.integers(1, 300)
 
@@ -49,3 +50,17 @@ def test_linear_resize_leaves_colours_apart():
     picture = np.zeros((4, 4, 3), np.uint8)
     picture[..., 1] = 200
     assert resize_linear(picture, (2, 2))[0, 0].tolist() == [0, 200, 0]
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(1, 40))
+@settings(max_examples=60)
+def test_resampling_is_the_antialiased_linear_resize_of_pillow(rows, columns, new_rows, new_columns):
+    image = np.random.default_rng(rows).uniform(-1000, 2000, (rows, columns)).astype(np.float32)
+    expected = np.asarray(Image.fromarray(image).resize((new_columns, new_rows), Image.Resampling.BILINEAR))
+    assert resample_linear(image, (new_rows, new_columns)) == pytest.approx(expected, abs=0.02)
+
+
+def test_resampling_to_the_same_shape_is_a_copy():
+    image = np.arange(6, dtype=np.float32).reshape(2, 3)
+    found = resample_linear(image, (2, 3))
+    assert (found == image).all() and not np.shares_memory(found, image)

@@ -28,6 +28,13 @@ def engines(tmp_path_factory):
     build_engine(folder, card("detection", SHAPE, name="detect"), segmenter(SHAPE))
     build_engine(folder, card("detection", SHAPE, name="each", decode={"keep": "each"}), segmenter(SHAPE))
     build_engine(folder, card("segmentation", SHAPE, name="segment"), segmenter(SHAPE))
+    windows = [{"orient": "RAS"}, {"crop": "region"}, {"resample": {"spacing_mm": [1.0, 1.0, 1.0]}},
+               {"window": {"range": [0.0, 100.0]}}, {"tile": {"shape": list(SHAPE[2:])}}]  # fmt: skip
+    lesions = card("segmentation", SHAPE, name="lesions", preprocess=windows)
+    lesions["decode"] = {"keep": "each", "minimum_ml": 0.002, "maximum_regions": 3}
+    build_engine(folder, lesions, segmenter(SHAPE))
+    expect = {"what": "brain", "range": [50.0, 150.0], "volume_ml": [0.1, 10.0]}
+    build_engine(folder, card("classification", SHAPE, name="knows", expect=expect), classifier(SHAPE))
     return config.Engines(path=str(folder), allow_unsigned=True, threads=1)
 
 
@@ -345,3 +352,66 @@ def test_an_engine_that_was_altered_is_not_loaded(compose, engines, tmp_path):
     file.write_bytes(bytes([file.read_bytes()[0] ^ 1]) + file.read_bytes()[1:])
     with pytest.raises(EngineRejected, match="SHA-256"):
         compose(stage("a", "segment"), path=str(tmp_path / "engines"))
+
+
+def test_an_image_of_something_else_is_not_evaluated_rather_than_negative(compose):
+    pipeline = compose(stage("triage", "knows"), stage("volume", "segment", when="triage.brain.positive"))
+    analysis = pipeline.run(EMPTY)
+    assert outcomes(analysis) == [FAILED, NOT_EVALUATED] and not analysis.complete
+    assert "does not look like brain" in analysis.stages[0].reason
+    assert {f.answer for f in analysis.findings} == {Answer.NOT_EVALUATED}
+    assert pipeline.run(FULL).complete
+
+
+BIG = np.s_[0:4, 0:4, 0:4]
+
+
+def test_each_lesion_has_its_own_segment_volume_and_diameter_the_largest_first(compose):
+    analysis = compose(stage("volume", "lesions")).run(block(HIGH, BIG, spacing=(2.0, 1.0, 1.0)))
+    assert [m.label for m in analysis.masks] == ["brain 1", "brain 2"]
+    assert [np.count_nonzero(m.voxels) for m in analysis.masks] == [64, 27]
+    measured = [{m.concept.meaning: m.value for m in f.measurements} for f in analysis.findings]
+    assert [m["Volume"] for m in measured] == pytest.approx([0.128, 0.054])
+    assert [m["Maximum 3D Diameter of a Mesh"] for m in measured] == pytest.approx([9.06, 6.71], abs=0.3)
+    assert [(f.mask_number, f.box.start) for f in analysis.findings] == [(1, (0, 0, 0)), (2, (5, 5, 5))]
+    assert {f.answer for f in analysis.findings} == {Answer.POSITIVE}
+
+
+def test_a_lesion_that_lies_in_two_regions_is_one_lesion(compose):
+    wide = volume(np.zeros((8, 8, 20)))
+    wide.voxels.setflags(write=True)
+    wide.voxels[3:5, 3:5, 2:18] = 100
+    wide.voxels[3:5, 3, 9:11] = 0  # two boxes, one on each side of a waist that the segmenter does not see as a gap
+    pipeline = compose(stage("boxes", "each"), stage("volume", "lesions", within="boxes", margin=0.0))
+    analysis = pipeline.run(wide)
+    assert len(analysis.masks) == 1 and len([f for f in analysis.findings if f.stage == "volume"]) == 1
+    assert np.count_nonzero(analysis.masks[0].voxels) == np.count_nonzero(wide.voxels)
+
+
+def test_a_region_without_any_lesion_voxel_is_said_to_be_without(compose):
+    pipeline = compose(stage("boxes", "detect", threshold=0.1), stage("volume", "lesions", within="boxes"))
+    faint = block()
+    faint.voxels.setflags(write=True)
+    faint.voxels[HIGH] = 30  # seen by the detector at its threshold, not by the segmenter at its own
+    analysis = pipeline.run(faint)
+    (finding,) = [f for f in analysis.findings if f.stage == "volume"]
+    assert finding.answer is Answer.NEGATIVE and not analysis.masks and analysis.complete
+
+
+def test_specks_below_the_card_s_minimum_are_no_lesions(compose):
+    (finding,) = compose(stage("volume", "lesions")).run(block(np.s_[0, 0, 0])).findings
+    assert finding.answer is Answer.NEGATIVE
+
+
+def test_more_lesions_than_the_card_holds_plausible_are_no_answer(compose):
+    corners = [np.s_[a : a + 2, b : b + 2, 0:2] for a in (0, 5) for b in (0, 5)]
+    analysis = compose(stage("volume", "lesions")).run(block(*corners))
+    assert outcomes(analysis) == [FAILED] and "4 lesions of brain, more than the 3" in analysis.stages[0].reason
+
+
+def test_a_region_larger_than_the_network_s_input_is_seen_whole_in_windows(compose):
+    voxels = np.zeros((8, 40, 40))
+    voxels[2:6, 4:36, 4:36] = 100
+    pipeline = compose(stage("volume", "lesions"))
+    analysis = pipeline.run(volume(voxels))
+    assert np.array_equal(analysis.masks[0].voxels, voxels > 0)
