@@ -101,4 +101,4 @@ def _torch() -> Any:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise BackendUnavailable("this checkpoint needs torch; run: pip install 'edge-runtime[convert]'") from error
+        raise BackendUnavailable("this checkpoint needs torch; run: pip install 'edge-runtime[torch]'") from error

@@ -117,12 +117,14 @@ class Expect:
     """What an image must be like before it is worth asking the network.
 
     The largest connected part of a volume whose values lie within `range` must fill `volume_ml`; `what` names it for
-    people. Another image makes the stage fail: it has no answer, and so no negative one.
+    people. With `enclosed_by` only that counts which values above it surround in its axial plane, as the skull does the
+    brain. Another image makes the stage fail: it has no answer, and so no negative one.
     """
 
     what: str
     range: tuple[float, ...]
     volume_ml: tuple[float, ...]
+    enclosed_by: float | None = None
 
     def __post_init__(self) -> None:
         _require(bool(self.what), "what", "say what is expected")

@@ -5,18 +5,40 @@ Loads no inference library, so that a wrong engine is told at once.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from edge_runtime import config
 from edge_runtime.backends.registry import choose
+from edge_runtime.engines.passport import PASSPORT_FILE
 from edge_runtime.engines.verify import VerifiedEngine, find_engine, verify
-from edge_runtime.errors import ConfigurationError
+from edge_runtime.errors import ConfigurationError, EngineRejected
 
 
 def verify_all(configuration: config.Config) -> None:
     """Verify the engines of every pipeline. Raises as `verify_engines` does."""
     for pipeline in configuration.pipelines:
         verify_engines(pipeline, configuration.engines)
+
+
+def engine_marks(configuration: config.Config) -> dict[str, str]:
+    """Which builds of its engines a configuration finds now: the SHA-256 of each passport, which names all the rest.
+
+    Raises:
+        ConfigurationError: an engine's card is missing.
+        EngineRejected: it was not built, or its passport cannot be read.
+        BackendUnavailable: the backend is not in this version, or its package is missing.
+    """
+    target = choose(configuration.engines.backend)
+    names = sorted({stage.engine for pipeline in configuration.pipelines for stage in pipeline.stages})
+    marks: dict[str, str] = {}
+    for name in names:
+        passport = find_engine(Path(configuration.engines.path), name, target) / PASSPORT_FILE
+        try:
+            marks[name] = hashlib.sha256(passport.read_bytes()).hexdigest()
+        except OSError as error:
+            raise EngineRejected(f"engine {name}: {passport} cannot be read: {error.strerror}") from error
+    return marks
 
 
 def verify_engines(pipeline: config.Pipeline, engines: config.Engines) -> dict[str, VerifiedEngine]:

@@ -39,6 +39,17 @@ def test_another_image_is_refused(tmp_path, image):
         expectation(tmp_path, expect=EXPECT)(image)
 
 
+def test_only_what_is_enclosed_counts_where_the_card_says_so(tmp_path):
+    image = cube(24)
+    enclosed = expectation(tmp_path, expect={**EXPECT, "enclosed_by": 150.0})
+    with pytest.raises(InferenceFailed, match="fills 0 ml"):
+        enclosed(image)
+    voxels = image.voxels.copy()
+    for low, high in ((8, 10), (34, 36)):
+        voxels[:, low:high, 8:36] = voxels[:, 8:36, low:high] = 700.0  # a wall around every axial plane
+    enclosed(volume(voxels, (2.0, 2.0, 2.0)))
+
+
 def test_two_parts_do_not_add_up(tmp_path):
     voxels = np.full((60, 60, 60), -1000.0)
     for start in (2, 32):
