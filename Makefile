@@ -2,15 +2,16 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-DEBIAN := dcmtk dicom3tools orthanc orthanc-dicomweb prometheus mricron-data faketime
+DEBIAN := dcmtk dicom3tools orthanc orthanc-dicomweb prometheus mricron-data faketime chromium chromium-driver systemd
 SUDO := $(shell [ $$(id -u) = 0 ] || echo sudo)
 PATHS := edge_runtime converters benchmarks tests
 
-.PHONY: demo demo-mr test check unit flow lint debian demo-data clean
+.PHONY: demo demo-mr test check unit flow lint debian demo-data clean install rollback uninstall wheels
 
-demo: demo-mr
+demo: .venv/demo
+	$(BIN)/python -m benchmarks.demo_ct
 
-demo-mr: .venv/demo demo-data
+demo-mr: .venv/demo-mr demo-data
 	$(BIN)/python -m benchmarks.demo_mr
 
 test: .venv/test debian check flow
@@ -47,12 +48,25 @@ demo-data:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 .venv/demo: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[convert,bench]
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[convert]
 	touch $@
 
-.venv/test: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[convert,bench,test]
+.venv/demo-mr: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[convert,torch,bench]
 	touch $@ .venv/demo
+
+.venv/test: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[convert,torch,bench,test]
+	touch $@ .venv/demo .venv/demo-mr
+
+# The service on this machine: docs/install.md. Nothing of it is needed for development.
+PREFIX ?= /opt/edge-runtime
+BINDIR ?= /usr/local/bin
+# DESTDIR: a folder to stage in. VENV_FLAGS=--system-site-packages: on Jetson. EXTRAS=convert: with what builds engines.
+# WHEELS: a folder that `make wheels` filled, for a machine without network. PURGE=1: uninstall spool and configuration too.
+install rollback uninstall wheels:
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' BINDIR='$(BINDIR)' PYTHON='$(PYTHON)' VENV_FLAGS='$(VENV_FLAGS)' PIP_FLAGS='$(PIP_FLAGS)' \
+	  EXTRAS='$(EXTRAS)' WHEELS='$(WHEELS)' PURGE='$(PURGE)' sh systemd/install.sh $@
 
 clean:
 	rm -rf .venv build *.egg-info demo-results

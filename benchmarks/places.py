@@ -1,7 +1,8 @@
-"""Where results arrive in the study scenario, when the last of them did, and whether two systems' masks agree."""
+"""Where results arrive, when the last of them did, and whether two systems found the same."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from benchmarks.record import BenchFailed
 _SETTLE_SECONDS = 0.3
 
 Mask = dict[tuple[float, ...], Any]
-"""Frames (bool) of segment 1 by the position of their first pixel, mm."""
+"""Frames (bool) of one segment by the position of their first pixel, mm."""
 
 
 class Place(Protocol):
@@ -84,35 +85,53 @@ class DicomPlace(FolderPlace):
         self._server.__exit__(kind, error, at)
 
 
-def segmentation(files: Sequence[Path]) -> Mask:
-    """Segment 1 of the SEG among the files.
-
-    Raises:
-        BenchFailed: there is none.
-    """
+def segments(files: Sequence[Path]) -> list[Mask]:
+    """Every segment of the SEG among the files, by number; none where there is no SEG."""
     for path in files:
-        if path.suffix == ".json":
-            continue
-        data_set = pydicom.dcmread(path)
-        if data_set.Modality == "SEG":
-            return _frames(data_set)
-    raise BenchFailed(f"no SEG among {[path.name for path in files]}")
+        if path.suffix != ".json":
+            data_set = pydicom.dcmread(path)
+            if data_set.Modality == "SEG":
+                return _frames(data_set)
+    return []
 
 
-def _frames(data_set: Any) -> Mask:
+def _frames(data_set: Any) -> list[Mask]:
     frames = data_set.pixel_array.reshape(-1, data_set.Rows, data_set.Columns)
-    found: Mask = {}
+    found: dict[int, Mask] = {int(segment.SegmentNumber): {} for segment in data_set.SegmentSequence}
     shared = data_set.SharedFunctionalGroupsSequence[0]
     for pixels, group in zip(frames, data_set.PerFrameFunctionalGroupsSequence, strict=True):
         holder = group if "SegmentIdentificationSequence" in group else shared
-        if holder.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 1:
-            position = group.PlanePositionSequence[0].ImagePositionPatient
-            found[tuple(round(float(value), 2) for value in position)] = pixels > 0
-    return found
+        number = int(holder.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        position = group.PlanePositionSequence[0].ImagePositionPatient
+        found[number][tuple(round(float(value), 2) for value in position)] = pixels > 0
+    return [mask for _, mask in sorted(found.items())]
 
 
-def agreement(a: Mask, b: Mask) -> float:
-    """Dice overlap of two masks; a frame that one lacks is empty there."""
+def agreement(a: Sequence[Mask], b: Sequence[Mask]) -> float:
+    """The lowest Dice overlap of any segment with its best match on the other side, however they are numbered.
+
+    1 where neither side has a segment, 0 where one has none.
+    """
+    overlaps = [[_dice(one, other) for other in b] for one in a]
+    best = [max(row, default=0.0) for row in overlaps]
+    best += [max((row[k] for row in overlaps), default=0.0) for k in range(len(b))]
+    return min(best, default=1.0)
+
+
+def _dice(a: Mask, b: Mask) -> float:
+    """A frame that one lacks is empty there."""
     both = sum(int(np.count_nonzero(a[place] & b[place])) for place in a.keys() & b.keys())
     total = sum(int(np.count_nonzero(frame)) for mask in (a, b) for frame in mask.values())
     return 2 * both / total if total else 1.0
+
+
+def answers(files: Sequence[Path]) -> dict[str, list[tuple[str, str, str]]]:
+    """What each JSON result among the files says, by the UID of its series: outcomes of stages, answers of findings."""
+    found = {}
+    for path in files:
+        if path.suffix == ".json":
+            document = json.loads(path.read_text())
+            said = [("stage", stage["name"], stage["outcome"]) for stage in document["stages"]]
+            said += [(f["stage"], f["label"], f["answer"]) for f in document["findings"]]
+            found[document["source_series_instance_uid"]] = said
+    return found

@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,12 +27,13 @@ from edge_runtime.compose import compose_pipeline
 from edge_runtime.config import Config
 from edge_runtime.deliver.base import Outcome, Parcel
 from edge_runtime.deliver.registry import accepted_kinds, build_destination
-from edge_runtime.domain import Array, InputInstance, JobResult, ResultKind, SourceImage, Volume
+from edge_runtime.domain import Array, Image, InputInstance, JobResult, ResultKind, SourceImage, Volume
 from edge_runtime.engines.required import verify_engines
+from edge_runtime.engines.views import Place, Region
 from edge_runtime.report.writer import prepare, write_results
 from edge_runtime.stages.key_images import key_images
 from edge_runtime.stages.pipeline import Pipeline
-from edge_runtime.stages.stage import Stage
+from edge_runtime.stages.stage import Runner, Stage
 from edge_runtime.telemetry.metrics import NullMetrics
 from edge_runtime.yaml_schema import read_schema
 
@@ -58,6 +59,11 @@ class Sequential:
             if pipe is not None:
                 pipe.close()
 
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
     def analyse(self, series: Path, out: Path) -> dict[str, float]:
         """Seconds of each step.
 
@@ -75,42 +81,68 @@ class Sequential:
         return steps
 
 
-class _Clock:
+class Clock:
     """Adds up the seconds of named steps."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
         self.steps: dict[str, float] = {}
-        self._at = time.perf_counter()
+        self._now = now
+        self._at = now()
+
+    def start(self) -> None:
+        """Forget what was; the first step begins now."""
+        self.steps = {}
+        self._at = self._now()
 
     def step(self, name: str) -> None:
         """What was done since the last step is called `name`."""
-        now = time.perf_counter()
+        now = self._now()
         self.steps[name] = self.steps.get(name, 0.0) + now - self._at
         self._at = now
 
 
-class _BareRunner:
+class BareRunner:
     """`InferenceSession.run` with ONNX Runtime's defaults but for the threads: one a core."""
 
-    def __init__(self, engine: bytes, clock: _Clock) -> None:
+    engine_seconds = 0.0
+
+    def __init__(self, engine: bytes, clock: Clock) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = len(os.sched_getaffinity(0))
         self._session = onnxruntime.InferenceSession(engine, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
-        self.clock = clock
-        self.engine_seconds = 0.0
+        self._clock = clock
 
     def run(self, prepared: Array) -> Array:
         """See `stages.stage.Runner`."""
-        self.clock.step("preprocess")
+        self._clock.step("postprocess")  # of the window before
         output: Array = self._session.run(None, {self._input: prepared})[0]
-        self.clock.step("inference")
+        self._clock.step("inference")
         return output
 
     def close(self) -> None:
         """See `stages.stage.Runner`."""
+
+
+def timed(stage: Stage, runner: Runner, clock: Clock) -> Stage:
+    """The stage with another runner; its looking at the image and its windows count as `preprocess`."""
+
+    def check(image: Image) -> None:
+        clock.step("postprocess")  # of the stage before
+        stage.check(image)
+        clock.step("preprocess")
+
+    def places(image: Image, region: Region | None, margin: float) -> Iterator[Place]:
+        clock.step("postprocess")  # of the region before
+        for place in stage.prepare(image, region, margin):
+            clock.step("preprocess")
+            yield place
+            clock.step("postprocess")
+        clock.step("preprocess")
+
+    return dataclasses.replace(stage, runner=runner, check=check, prepare=places)
 
 
 class _Steps:
@@ -119,29 +151,20 @@ class _Steps:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._chosen = config.pipelines[0]
-        self._clock = _Clock()
+        self._clock = Clock()
         composed = compose_pipeline(self._chosen, config.engines, NullMetrics())
         composed.close()
         engines = verify_engines(self._chosen, config.engines)
-        stages = [self._bare(stage, engines[stage.card.name].data) for stage in composed.stages]
-        self._runners = [stage.runner for stage in stages]
+        runners = {name: BareRunner(engine.data, self._clock) for name, engine in engines.items()}
+        stages = [timed(stage, runners[stage.card.name], self._clock) for stage in composed.stages]
         self._pipeline = Pipeline(composed.name, stages, composed.stages_json, NullMetrics(), lambda: None)
         self._destination = build_destination(config.destinations[0], CALLING)
         prepare()
 
-    def _bare(self, stage: Stage, engine: bytes) -> Stage:
-        def timed(*arguments: Any) -> Iterator[Any]:
-            self._clock.step("postprocess")  # of the stage before
-            yield from stage.prepare(*arguments)
-
-        return dataclasses.replace(stage, runner=_BareRunner(engine, self._clock), prepare=timed)
-
     def run(self, series: Path, out: Path) -> dict[str, float]:
         out.mkdir(parents=True)
-        clock = self._clock = _Clock()
-        for runner in self._runners:
-            assert isinstance(runner, _BareRunner)
-            runner.clock = clock
+        clock = self._clock
+        clock.start()
         volume, originals = _decode(series)
         clock.step("decode")
         analysis = self._pipeline.run(volume)

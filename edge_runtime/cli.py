@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import getpass
 import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_runtime import __version__
 from edge_runtime.config import Config
-from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EXIT_UNAVAILABLE, EdgeRuntimeError, EngineError, SpoolError
+from edge_runtime.errors import (
+    EXIT_DONE,
+    EXIT_FAILURE,
+    EXIT_UNAVAILABLE,
+    ConfigurationError,
+    EdgeRuntimeError,
+    EngineError,
+    SpoolError,
+)
 from edge_runtime.telemetry.logs import start_logging
 from edge_runtime.yaml_schema import ConfigurationInvalid, read_schema
+
+if TYPE_CHECKING:
+    from edge_runtime.jobs_find import Wanted
 
 DEFAULT_ENGINES = Path("/var/lib/edge-runtime/engines")
 
@@ -57,17 +70,26 @@ def _parser() -> argparse.ArgumentParser:
     check = add("check", "Check a configuration and its engines without running it.", _check)
     add_config(check)
     check.add_argument("--json", action="store_true", help="print problems as JSON")
+    doctor = add("doctor", "Test on the spot what an installation gets wrong: disk, clock, ports, peers.", _doctor)
+    add_config(doctor)
+    doctor.add_argument("--json", action="store_true", help="print as JSON")
+    doctor.add_argument("--send", action="store_true", help="also store a test object of each kind at each destination")
     analyse = add("analyse", "Run the pipelines on a folder of DICOM files, offline.", _analyse)
     add_config(analyse)
     analyse.add_argument("folder", metavar="FOLDER", type=Path)
     analyse.add_argument("--out", metavar="DIR", type=Path, required=True, help="where results go")
     analyse.add_argument("--dump-tensors", action="store_true", help="also write every stage's tensors as .npy")
-    jobs = add("jobs", "Look at jobs, retry parked ones, cancel.", _jobs)
-    jobs.add_argument("action", choices=("list", "show", "retry", "cancel"))
+    jobs = add("jobs", "Look at jobs, retry parked ones, cancel; find a study.", _jobs)
+    jobs.add_argument("action", choices=("list", "show", "retry", "cancel", "find"))
     add_config(jobs)
     jobs.add_argument("job", metavar="JOB", nargs="?", help="the job's id, as `jobs list` shows it")
     jobs.add_argument("--state", help="list only jobs in this state")
     jobs.add_argument("--json", action="store_true", help="print as JSON")
+    jobs.add_argument("--accession", help="find: the Accession Number of the study")
+    jobs.add_argument("--study-uid", help="find: its Study Instance UID")
+    jobs.add_argument("--patient-id", help="find: its Patient ID; reads one header of each series")
+    password = add("password", "Write the password file of the page's login.", _password)
+    password.add_argument("file", metavar="FILE", type=Path, help="what http.login.password_file names")
     engines = add("engines", "List built engines, or verify them against their passports.", _engines)
     engines.add_argument("action", choices=("list", "verify"))
     engines.add_argument("path", metavar="PATH", nargs="?", type=Path, default=DEFAULT_ENGINES,
@@ -78,9 +100,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     from edge_runtime.engines.required import verify_all
+    from edge_runtime.page.access import load_access
     from edge_runtime.supervisor import Supervisor
 
     config = _read(options)
+    load_access(config.http)
     start_logging("supervisor")
     verify_all(config)
     return Supervisor(config, [str(options.config), *options.overrides]).run()
@@ -92,18 +116,21 @@ def _read(options: argparse.Namespace) -> Config:
 
 def _check(options: argparse.Namespace) -> int:
     from edge_runtime.engines.required import verify_all
+    from edge_runtime.page.access import load_access
 
     problems: list[dict[str, str | None]] = []
-    code = EXIT_DONE
+    code, key = EXIT_DONE, "http"
     try:
         config = _read(options)
+        load_access(config.http)
+        key = "engines"
         verify_all(config)
     except ConfigurationInvalid as error:
         code = error.exit_code
         problems = [asdict(problem) for problem in error.problems]
     except EdgeRuntimeError as error:
         code = error.exit_code
-        problems = [{"place": str(options.config), "key": "engines", "message": str(error), "suggestion": None}]
+        problems = [{"place": str(options.config), "key": key, "message": str(error), "suggestion": None}]
     if options.json:
         print(json.dumps({"ok": not problems, "exit_code": code, "problems": problems}, indent=1))
     else:
@@ -111,6 +138,24 @@ def _check(options: argparse.Namespace) -> int:
             hint = f" (did you mean {problem['suggestion']!r}?)" if problem["suggestion"] else ""
             print(": ".join(p for p in (problem["place"], problem["key"], problem["message"]) if p) + hint)
         print("not usable" if problems else "ok")
+    return code
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from edge_runtime.doctor.check import Outcome
+    from edge_runtime.doctor.command import run_doctor
+
+    config = _read(options)
+    start_logging("doctor", "CRITICAL")
+    found = []
+    for check in run_doctor(config, options.config, options.send):
+        found.append(check)
+        if not options.json:
+            print(check, flush=True)
+    code = EXIT_FAILURE if any(check.outcome is Outcome.FAIL for check in found) else EXIT_DONE
+    if options.json:
+        checks = [{**asdict(check), "outcome": check.outcome.value} for check in found]
+        print(json.dumps({"ok": code == EXIT_DONE, "exit_code": code, "checks": checks}, indent=1))
     return code
 
 
@@ -130,15 +175,40 @@ def _jobs(options: argparse.Namespace) -> int:
     from edge_runtime.jobs_command import JobsCommand
 
     config = _read(options)
-    if options.action != "list" and options.job is None:
+    if options.action not in ("list", "find") and options.job is None:
         _parser().error(f"jobs {options.action} needs the id of a job")
     if not (Path(config.spool.path) / "journal.sqlite").exists():
         raise SpoolError(f"spool {config.spool.path} has no journal; is spool.path right, and has the daemon run?")
     with contextlib.closing(JobsCommand(config, options.json)) as command:
         if options.action == "list":
             return command.list(options.state)
+        if options.action == "find":
+            return command.find(_wanted(options))
         actions = {"show": command.show, "retry": command.retry, "cancel": command.cancel}
         return actions[options.action](options.job)
+
+
+def _wanted(options: argparse.Namespace) -> Wanted:
+    from edge_runtime.jobs_find import Wanted
+
+    try:
+        return Wanted(options.accession, options.study_uid, options.patient_id)
+    except ValueError as error:
+        _parser().error(f"jobs find: {error}")
+
+
+def _password(options: argparse.Namespace) -> int:
+    from edge_runtime.page.login import write_password_file
+
+    if sys.stdin.isatty():
+        password = getpass.getpass("Password: ")
+        if getpass.getpass("Once more: ") != password:
+            raise ConfigurationError("the two are not the same; nothing was written")
+    else:
+        password = sys.stdin.readline().rstrip("\n")
+    write_password_file(options.file, password)
+    print(f"{options.file} written; the daemon reads it when it starts")
+    return EXIT_DONE
 
 
 def _engines(options: argparse.Namespace) -> int:

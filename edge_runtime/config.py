@@ -9,6 +9,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 RESULT_KINDS = ("sr", "seg", "overlay", "json")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -210,33 +211,61 @@ class Pipeline:
             earlier.add(stage.name)
 
 
-_DESTINATION_KEYS = {"dicom": ("ae_title", "host", "port"), "dicomweb": ("url",), "folder": ("path",)}
+_DESTINATION_KEYS = {
+    "dicom": ("ae_title", "host", "port"),
+    "dicomweb": ("url",),
+    "folder": ("path",),
+    "webhook": ("url", "secret_file"),
+}
+_DESTINATION_OPTIONS = {
+    "calling_ae_title": ("dicom", None),
+    "ca_file": ("webhook", None),
+    "announce": ("webhook", "positive"),
+    "identifiers": ("webhook", "none"),
+}
+"""Keys of one type with their defaults."""
+
+
+def _webhook_url(url: str) -> None:
+    """A key on its way over a network is safe in TLS only, and a password in an address is in every log."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise ValueError(f"url: {error}") from error
+    _require(bool(host), "url", "names no host")
+    _require("@" not in parts.netloc, "url", "holds no user or password: events are signed with secret_file")
+    _require(parts.scheme == "https" or is_loopback(host), "url", "starts with https://; http:// is for this computer only")
 
 
 @dataclass(frozen=True)
 class Destination:
     name: str
-    type: str = field(metadata={"choices": ("dicom", "dicomweb", "folder")})
+    type: str = field(metadata={"choices": tuple(_DESTINATION_KEYS)})
     ae_title: str | None = None
     calling_ae_title: str | None = None  # absent: receive.dicom.ae_title
     host: str | None = None
     port: int | None = None
     url: str | None = None
     path: str | None = None
+    secret_file: str | None = None
+    ca_file: str | None = None  # absent: the authorities of the system
+    announce: str = field(default="positive", metadata={"choices": ("positive", "all")})
+    identifiers: str = field(default="none", metadata={"choices": ("none", "accession")})
     timeout_seconds: float = 30.0
     retry_seconds: float = 2.0  # first wait after a failure; doubles to retry_maximum_seconds
     retry_maximum_seconds: float = 300.0
 
     def __post_init__(self) -> None:
         _require(_NAME.fullmatch(self.name) is not None, "name", f"use a-z, 0-9, '-', '_' and '.', got {self.name!r}")
-        for kind, keys in _DESTINATION_KEYS.items():
-            for key in keys:
-                given = getattr(self, key)
-                if kind == self.type:
-                    _require(given not in (None, ""), key, f"a destination of type {self.type} needs it")
-                else:
-                    _require(given is None, key, f"means nothing to a destination of type {self.type}")
-        _require(self.type == "dicom" or self.calling_ae_title is None, "calling_ae_title", "is of type dicom only")
+        for key in dict.fromkeys(key for keys in _DESTINATION_KEYS.values() for key in keys):
+            given = getattr(self, key)
+            if key in _DESTINATION_KEYS[self.type]:
+                _require(given not in (None, ""), key, f"a destination of type {self.type} needs it")
+            else:
+                _require(given is None, key, f"means nothing to a destination of type {self.type}")
+        for key, (kind, default) in _DESTINATION_OPTIONS.items():
+            _require(self.type == kind or getattr(self, key) == default, key, f"is of type {kind} only")
         for key in ("ae_title", "calling_ae_title"):
             if getattr(self, key) is not None:
                 _ae_title(key, getattr(self, key))
@@ -244,19 +273,69 @@ class Destination:
             _port("port", self.port)
         if self.url is not None:
             _require(self.url.startswith(("http://", "https://")), "url", "starts with http:// or https://")
+            if self.type == "webhook":
+                _webhook_url(self.url)
         _require(self.timeout_seconds > 0, "timeout_seconds", "must be positive")
         _require(0 < self.retry_seconds <= self.retry_maximum_seconds, "retry_seconds",
                  "is positive and at most retry_maximum_seconds")  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Http:
+class Tls:
+    certificate: str
+    key: str
+
+    def __post_init__(self) -> None:
+        for name in ("certificate", "key"):
+            _require(bool(getattr(self, name)), name, "name a file in PEM")
+
+
+@dataclass(frozen=True)
+class Login:
+    user: str
+    password_file: str
+
+    def __post_init__(self) -> None:
+        _require(bool(self.user) and ":" not in self.user, "user", "name a user, without a colon")
+        _require(bool(self.password_file), "password_file", "name the file that `edge-runtime password` writes")
+
+
+@dataclass(frozen=True)
+class HttpMetrics:
     host: str = "127.0.0.1"
-    port: int = 9464
+    port: int = 9465
 
     def __post_init__(self) -> None:
         _require(bool(self.host), "host", "name an address; 127.0.0.1 is this computer only")
         _port("port", self.port, 0)
+
+
+def is_loopback(host: str) -> bool:
+    """True for an address that only this computer reaches; any name but `localhost` may be anybody's."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@dataclass(frozen=True)
+class Http:
+    host: str = "127.0.0.1"
+    port: int = 9464
+    tls: Tls | None = None
+    login: Login | None = None
+    metrics: HttpMetrics | None = None  # also serve what has no login elsewhere
+    thumbnails: str = field(
+        default="burned_in_annotation_no", metadata={"choices": ("never", "burned_in_annotation_no", "always")}
+    )
+
+    def __post_init__(self) -> None:
+        _require(bool(self.host), "host", "name an address; 127.0.0.1 is this computer only")
+        _port("port", self.port, 0)
+        missing = [f"http.{name}" for name in ("tls", "login") if getattr(self, name) is None]
+        _require(is_loopback(self.host) or not missing, "host",
+                 f"the page beyond this computer needs {' and '.join(missing)}; "
+                 "metrics alone may go out by http.metrics")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -273,12 +352,14 @@ class Config:
     def __post_init__(self) -> None:
         for key in ("pipelines", "destinations"):
             _once(key, [part.name for part in getattr(self, key)], ".name")
-        known = {destination.name for destination in self.destinations}
+        known = {destination.name: destination.type for destination in self.destinations}
         for p, pipeline in enumerate(self.pipelines):
             for s, send in enumerate(pipeline.send_to):
                 key = f"pipelines[{p}].send_to[{s}]"
                 _require(send.name in known, key,
                          f"no destination {send.name!r}; there are: {', '.join(sorted(known)) or 'none'}")  # fmt: skip
+                if known[send.name] == "webhook":
+                    _require(send.results is None, key, "a webhook gets an event; leave results out")
                 for kind in send.results or ():
                     _require(kind in pipeline.results, key, f"the pipeline makes no {kind!r}; add it to results")
 

@@ -7,6 +7,7 @@ EdgeRuntimeError
 |   +-- BackendUnavailable  a package or a device is missing
 +-- SpoolError              the spool cannot be read or written               exit 1
 |   +-- SpoolLocked         another process holds it
+|   +-- SpoolTooNew         a newer runtime made it                         exit 78
 |   +-- StepRefused         an item is no longer in a state where this step is possible
 |   +-- SpoolFull           below the reserve, or ENOSPC/EIO: nothing was kept
 +-- Refused                 this input gets no answer, and `reason` says why (a closed set)
@@ -60,6 +61,12 @@ class SpoolError(EdgeRuntimeError):
 
 class SpoolLocked(SpoolError):
     """Another process holds the spool, or the role's place in it."""
+
+
+class SpoolTooNew(SpoolError):
+    """A newer runtime made the spool or its journal: starting again does not help."""
+
+    exit_code = EXIT_CONFIGURATION
 
 
 class StepRefused(SpoolError):

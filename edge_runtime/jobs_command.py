@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_runtime.config import Config
 from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE
 from edge_runtime.spool.jobs import Job
 from edge_runtime.spool.spool import open_spool
 
+if TYPE_CHECKING:
+    from edge_runtime.jobs_find import Wanted
+
 
 class JobsCommand:
-    """The four actions. Each returns an exit code; an unknown job raises SpoolError."""
+    """The actions. Each returns an exit code; an unknown job raises SpoolError."""
 
     def __init__(self, config: Config, as_json: bool) -> None:
         self._spool = open_spool(config)
@@ -61,6 +64,12 @@ class JobsCommand:
         job = self._spool.deliveries.cancel(job_id, "cancelled at the console")
         print(f"{job_id} is {job.state}")
         return EXIT_DONE
+
+    def find(self, wanted: Wanted) -> int:
+        """Where is the study that has these numbers: its series, their jobs, their deliveries."""
+        from edge_runtime.jobs_find import find_series, print_found  # reads DICOM headers
+
+        return print_found(find_series(self._spool, wanted), self._as_json)
 
     def _record(self, job: Job) -> dict[str, Any]:
         shown = ("destination", "file_name", "state", "attempts", "reason")

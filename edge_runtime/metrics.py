@@ -6,13 +6,14 @@ a test compares them with what the parts raise.
 
 from __future__ import annotations
 
+from edge_runtime import __version__
 from edge_runtime.config import Config
-from edge_runtime.domain import StageOutcome
 from edge_runtime.spool.states import DELIVERY_STATES, INSTANCE_STATES, JOB_STATES
-from edge_runtime.telemetry.metrics import Labels, Metric
+from edge_runtime.telemetry.metrics import RATIO_BUCKETS, Labels, Metric
 
 ROLES = ("receive", "infer", "report", "deliver")
-STAGE_OUTCOMES = tuple(outcome.value for outcome in StageOutcome)
+STAGE_OUTCOMES = ("ran", "not_needed", "skipped", "not_evaluated", "failed")
+ANSWERS = ("positive", "negative", "not_evaluated")
 INDEXED = ("matched", "unmatched", "duplicate", "own_result", "quarantined", "conflicting")
 STORE_RESULTS = (
     "stored", "out_of_resources", "processing_failure", "class_not_of_context", "identity_differs", "invalid_uid",
@@ -45,7 +46,7 @@ DELIVERY_REASONS = (
     "stored", "duplicate", "warning", "away", "timeout", "aborted", "refused_association", "refused_context",
     "not_authorised", "out_of_resources", "processing_failure", "data_set_mismatch", "cannot_understand", "refused",
     "http_status", "failed_sop_sequence", "unconfirmed", "disk_full", "conflict", "altered", "missing", "unreadable",
-    "wrong_kind", "stopped", "internal",
+    "wrong_kind", "no_key", "stopped", "internal",
 )  # fmt: skip
 WORKER_ENDS = ("decode_crashed", "decode_timeout", "decode_unavailable", "ended_idle")
 
@@ -68,7 +69,11 @@ METRICS: dict[str, Metric] = {
     "edge_receive_hand_over_failures_total": Metric(
         "counter", "Durable instances whose news did not reach the journal at once; they are found by a scan."
     ),
+    "edge_receive_last_instance_timestamp_seconds": Metric(
+        "gauge", "Unix time of the receipt of the newest image; absent until there is one."
+    ),
     # spool
+    "edge_spool_reserve_bytes": Metric("gauge", "Bytes below which C-STORE is refused (spool.reserve_bytes)."),
     "edge_spool_free_bytes": Metric("gauge", "Bytes that the spool's file system still takes."),
     "edge_spool_instances": Metric("gauge", "Instances in the journal by state.", {"state": INSTANCE_STATES}),
     "edge_spool_deleted_total": Metric("counter", "What retention deleted.", {"what": ("originals", "results")}),
@@ -97,6 +102,9 @@ METRICS: dict[str, Metric] = {
     "edge_jobs_parked_total": Metric(
         "counter", "Jobs that a person must look at.", {"pipeline": None, "reason": ("attempts", "report")}
     ),
+    "edge_jobs_without_pipeline": Metric(
+        "gauge", "Jobs that wait for a pipeline which the configuration no longer has."
+    ),
     "edge_deadline_missed_total": Metric("counter", "Studies concluded after their deadline.", {"pipeline": None}),
     "edge_study_seconds": Metric(
         "histogram", "From the receipt of a study's last image to its conclusion.", {"pipeline": None}
@@ -107,6 +115,26 @@ METRICS: dict[str, Metric] = {
     ),
     "edge_stage_outcomes_total": Metric(
         "counter", "What became of stages.", {"pipeline": None, "stage": None, "outcome": STAGE_OUTCOMES}
+    ),
+    "edge_deadline_seconds": Metric("gauge", "The deadline of studies (deadline_seconds).", {"pipeline": None}),
+    "edge_job_oldest_pending_seconds": Metric(
+        "gauge", "Time since the last image of the study that has waited longest for its report; 0 when none waits.",
+        {"pipeline": None},
+    ),
+    "edge_study_answers_total": Metric(
+        "counter", "Studies by answer: positive if any stage is, else not evaluated if any is. No amendments.",
+        {"pipeline": None, "answer": ANSWERS},
+    ),
+    "edge_stage_answers_total": Metric(
+        "counter", "Studies by the answer of one stage, in the same way.",
+        {"pipeline": None, "stage": None, "answer": ANSWERS},
+    ),
+    "edge_finding_probability_ratio": Metric(
+        "histogram", "Probabilities of findings, the highest of each label and study. No amendments.",
+        {"pipeline": None, "stage": None}, RATIO_BUCKETS,
+    ),
+    "edge_amendments_total": Metric(
+        "counter", "Studies analysed again because of late images, after an answer was given.", {"pipeline": None}
     ),
     # report
     "edge_reports_written_total": Metric("counter", "Jobs whose result objects were written.", {"pipeline": None}),
@@ -123,12 +151,33 @@ METRICS: dict[str, Metric] = {
     "edge_delivery_errors_total": Metric(
         "counter", "Unexpected errors of a delivery worker; it goes on.", {"destination": None}
     ),
+    "edge_delivery_oldest_waiting_seconds": Metric(
+        "gauge", "Time since the last image of the oldest study that waits for the destination; 0 when none does.",
+        {"destination": None},
+    ),
+    "edge_deliveries_without_destination": Metric(
+        "gauge", "Deliveries that wait for a destination which the configuration no longer has."
+    ),
     "edge_destination_up": Metric("gauge", "1 when the destination answered last time, else 0.", {"destination": None}),
     # supervisor
+    "edge_http_login_failures_total": Metric("counter", "Logins to the page with a wrong user or password."),
     "edge_role_restarts_total": Metric(
         "counter", "Processes that ended and were replaced, by what is blamed.",
         {"role": ROLES, "blame": ("item", "role")},
     ),
+    "edge_role_budget_spent_total": Metric(
+        "counter", "Times that a role ended too often and was left down for minutes.", {"role": ROLES}
+    ),
+    "edge_role_ready": Metric("gauge", "1 when `/readyz` has nothing to say of the role, else 0.", {"role": ROLES}),
+    "edge_configuration_reloads_total": Metric(
+        "counter", "Configurations read anew (SIGHUP), by what became of them.",
+        {"outcome": ("applied", "refused", "rolled_back")},
+    ),
+    "edge_configuration_restart_needed": Metric(
+        "gauge", "1 when the configuration file holds changes that need a restart of the daemon."
+    ),
+    "edge_start_timestamp_seconds": Metric("gauge", "Unix time of the daemon's start."),
+    "edge_build_info": Metric("gauge", "1, with the version of the daemon.", {"version": (__version__,)}),
 }  # fmt: skip
 
 

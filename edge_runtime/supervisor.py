@@ -7,36 +7,30 @@ import logging
 import os
 import selectors
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_runtime import __version__
 from edge_runtime.config import Config
 from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EXIT_UNAVAILABLE
 from edge_runtime.metrics import METRICS, label_values
-from edge_runtime.restart_policy import LONGEST_WAIT_SECONDS, SPENT_WAIT_SECONDS, RestartBudget
+from edge_runtime.page.serve import HttpPorts
+from edge_runtime.reload import Plan, drain_seconds
+from edge_runtime.reloading import Reloader, Setting
+from edge_runtime.restart_policy import LONGEST_WAIT_SECONDS, SPENT_WAIT_SECONDS
+from edge_runtime.role import BEAT_SECONDS, ROLES, Role
 from edge_runtime.roles.link import send, socket_pair
 from edge_runtime.spool.layout import Layout, hold
 from edge_runtime.spool.spool import prepare_spool
 from edge_runtime.telemetry.exposition import Exposition
-from edge_runtime.telemetry.health import HealthServer, Reason, Views, notify_systemd
+from edge_runtime.telemetry.health import Reason, RoleState, Views, notify_systemd
 from edge_runtime.telemetry.metrics import RoleMetrics
 
 log = logging.getLogger("edge_runtime.supervisor")
-
-ROLES = ("deliver", "report", "infer", "receive")
-"""In the order of starting; they stop in the reverse order."""
-
-BEAT_SECONDS = 20.0
-"""A role whose main loop has not turned for this long, with nothing declared, has hung."""
-
-START_SECONDS = 120.0
-"""The same before a role is ready: a slow disk takes its time to load libraries."""
 
 STALLED_SECONDS = 5.0
 """A supervisor that was held up for longer judges nobody for as long: it has only old messages."""
@@ -44,25 +38,6 @@ STALLED_SECONDS = 5.0
 _TURN_SECONDS = 0.2
 _DRAIN_SECONDS = 8.0
 _LAST_WAIT_SECONDS = 2.0
-
-
-@dataclass
-class Role:
-    """One role and its process, when it has one."""
-
-    name: str
-    budget: RestartBudget = field(default_factory=RestartBudget)
-    process: subprocess.Popen[bytes] | None = None
-    end: socket.socket | None = None
-    ready: bool = False
-    was_ready: bool = False
-    reasons: dict[str, str] = field(default_factory=dict)
-    activities: dict[str, tuple[str, float]] = field(default_factory=dict)
-    beat_at: float = 0.0
-    start_at: float = 0.0  # when to start it, while it has no process
-    down_reason: str = "starting"
-    blamed: tuple[str, str] | None = None  # activity and item that made it hang
-    killed: bool = False
 
 
 class Supervisor:
@@ -76,40 +51,37 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._metrics = RoleMetrics(METRICS, label_values(config))
         self._exposition = Exposition(METRICS, label_values(config))
+        self._metrics.set("edge_build_info", 1.0, version=__version__)
+        self._metrics.set("edge_start_timestamp_seconds", time.time())
         self._turned_at = time.monotonic()
         self._judge_from = 0.0
-        self._stopping = False
+        self._stopping = self._reload_asked = False
         self._was_ready = False
         self._exit_code = EXIT_DONE
 
     def run(self) -> int:
         """Supervise until told to stop; the exit code."""
+        signal.signal(signal.SIGTERM, self._on_stop)
+        signal.signal(signal.SIGINT, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_reload)
         self._layout.create()
         with hold(self._layout.run / "supervisor.lock", wait_seconds=3.0):
             for name in ROLES:  # of a daemon that was killed a moment ago
                 hold(self._layout.run / f"{name}.lock", wait_seconds=5.0).close()
             prepare_spool(self._config)
-            self._freeze_configuration()
-            server = HealthServer(self._config.http, Views(self._alive, self._reasons, self._render, self._states))
+            self._reloader = Reloader(self._config, self._arguments, self._layout.run, self, self._metrics)
+            self._arguments = self._reloader.setting.arguments
+            server = HttpPorts(lambda: self._config, self._views(), lambda: self._exposition, self._login_failed)
             log.info("started", extra={"event": {"http_port": server.port, "pid": os.getpid()}})
-            signal.signal(signal.SIGTERM, self._on_stop)
-            signal.signal(signal.SIGINT, self._on_stop)
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
             try:
                 while not self._stopping:
                     self._turn()
             finally:
+                self._reloader.end()
                 self._stop_roles()
                 server.close()
         log.info("stopped", extra={"event": {"exit_code": self._exit_code}})
         return self._exit_code
-
-    def _freeze_configuration(self) -> None:
-        """A role that starts again reads what the others read, whatever was edited meanwhile."""
-        config, *overrides = self._arguments
-        frozen = self._layout.run / "config.yaml"
-        frozen.write_bytes(Path(config).read_bytes())
-        self._arguments = (str(frozen), *overrides)
 
     def _turn(self) -> None:
         for key, _ in self._selector.select(_TURN_SECONDS):
@@ -125,6 +97,11 @@ class Supervisor:
                 self._bury(role, now)
             elif now >= self._judge_from:
                 self._kill_if_hung(role, now)
+            role.tell()
+        if self._reload_asked:
+            self._reload_asked = False
+            self._reloader.ask()
+        self._reloader.turn()
         self._turned()
         if not self._was_ready and not self._reasons():
             self._was_ready = True
@@ -134,22 +111,23 @@ class Supervisor:
     def _turned(self) -> None:
         self._turned_at = time.monotonic()
         notify_systemd("WATCHDOG=1")
+        for role in self._roles:
+            self._metrics.set("edge_role_ready", float(role.ready and not role.reasons), role=role.name)
+        self._exposition.update("supervisor", self._metrics.snapshot())
 
     def _start(self, role: Role) -> None:
         ours, theirs = socket_pair()
         command = [sys.executable, "-m", "edge_runtime.roles.main", role.name, str(theirs.fileno()), *self._arguments]
         with theirs:
             try:
-                role.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+                process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
             except OSError as error:  # no memory or no process left now; perhaps there is later
                 ours.close()
                 role.start_at = time.monotonic() + LONGEST_WAIT_SECONDS
                 role.down_reason = f"cannot be started: {error.strerror}"
                 log.error("role not started", extra={"event": {"role": role.name, "cause": error.strerror}})
                 return
-        role.end, role.ready, role.beat_at = ours, False, time.monotonic()
-        role.reasons, role.activities, role.blamed, role.killed = {}, {}, None, False
-        role.down_reason = "starting"
+        role.begin(process, ours, time.monotonic())
         self._selector.register(ours, selectors.EVENT_READ, role)
 
     def _hear(self, role: Role) -> None:
@@ -181,35 +159,34 @@ class Supervisor:
                 if other.name == message["hint"] and other.end is not None:
                     send(other.end, {"hint": True})
         if "state" in message:
-            state = message["state"]
-            role.ready, role.reasons, role.beat_at = state["ready"], state["reasons"], state["beat_at"]
-            role.activities = {name: (item, until) for name, (item, until) in state["activities"].items()}
-            role.was_ready = role.was_ready or role.ready
+            role.hear(message["state"])
 
     def _kill_if_hung(self, role: Role, now: float) -> None:
-        late = [(name, item) for name, (item, until) in role.activities.items() if now > until]
-        bound = BEAT_SECONDS if role.ready else START_SECONDS
-        silent = not role.activities and now - role.beat_at > bound
-        if (late or silent) and role.process is not None and not role.killed:
-            role.blamed, role.killed = late[0] if late else None, True
-            event = {"role": role.name, "activity": late[0][0] if late else "main loop"}
-            log.error("role hangs and is killed", extra={"event": event})
+        hangs_at = role.hangs_at(now)
+        if hangs_at is not None and role.process is not None and not role.killed:
+            role.blamed, role.killed = hangs_at, True
+            log.error("role hangs and is killed", extra={"event": {"role": role.name, "activity": hangs_at[0]}})
             role.process.kill()
 
     def _bury(self, role: Role, now: float) -> None:
         """A role's process has ended: what it said last counts, then it is started again or the daemon gives up."""
         self._hear(role)
         assert role.process is not None
-        code = role.process.returncode
+        code, was_ready = role.process.returncode, role.ready
         role.process, role.ready = None, False
         self._close(role)
         self._exposition.ended(role.name)
+        if code == 0 and role.drain_seconds is not None:
+            role.start_at = now
+            return
         items = [item for item, _ in role.activities.values() if item]
         blamed = (role.blamed is not None and bool(role.blamed[1])) or (bool(items) and code < 0)
         event = {"role": role.name, "code": code, "item": items[0] if items else ""}
         log.error("role ended", extra={"event": event})
         self._metrics.count("edge_role_restarts_total", role=role.name, blame="item" if blamed else "role")
-        self._exposition.update("supervisor", self._metrics.snapshot())
+        why = role.reasons.get("end", f"exit code {code}")
+        if code > 0 and not was_ready and self._reloader.refused_by(role.name, why):
+            return
         if code > 0 and not role.was_ready:
             self._give_up(role, code)
             return
@@ -218,6 +195,7 @@ class Supervisor:
         role.start_at = now + (SPENT_WAIT_SECONDS if spent else verdict.wait_seconds)
         role.down_reason = f"down after exit code {code}, starts again in at most {role.start_at - now:.0f} s"
         if spent:
+            self._metrics.count("edge_role_budget_spent_total", role=role.name)
             if role.name == "receive":
                 self._give_up(role, EXIT_FAILURE)
             log.error("restart budget spent: receive and store only", extra={"event": {"role": role.name}})
@@ -253,8 +231,49 @@ class Supervisor:
     def _on_stop(self, _number: int, _frame: object) -> None:
         self._stopping = True
 
+    def _on_reload(self, _number: int, _frame: object) -> None:
+        self._reload_asked = True
+
+    def engines_loaded(self) -> Mapping[str, str] | None:
+        """The marks of the engines that infer works with; None while it has none."""
+        return next(role.engines for role in self._roles if role.name == "infer")
+
+    def take_over(self, setting: Setting, changes: Plan) -> None:
+        """From now on roles start with `setting`; replace and configure those that the plan names."""
+        before, self._config, self._arguments = self._config, setting.config, setting.arguments
+        self._exposition.extend(label_values(setting.config))
+        for role in self._roles:
+            if role.name in changes.replaced:
+                role.leave(drain_seconds(role.name, before))
+            elif role.name in changes.configured and role.process is not None:
+                role.untold = list(setting.arguments)
+            if role.process is None:  # waits for its next start: this may be what it waits for
+                role.start_at = 0.0
+
+    def settled(self, changes: Plan) -> bool:
+        """Whether every role of the plan works with what it was given, or has ended and waits for its next start."""
+        given = self._arguments[0]
+        concerned = [role for role in self._roles if role.name in (*changes.replaced, *changes.configured)]
+        return all((role.ready and role.configuration == given) or self._is_down(role) for role in concerned)
+
+    def _is_down(self, role: Role) -> bool:
+        return role.process is None and role.start_at > time.monotonic()
+
+    def reloaded(self, status: str) -> None:
+        """The reload is over; a daemon that was not ready before says so when it is."""
+        notify_systemd(f"READY=1\nSTATUS={status}" if self._was_ready else f"STATUS={status}")
+
+    def _views(self) -> Views:
+        return Views(self._turned_seconds_ago, self._alive, self._reasons, self._render, self._states)
+
+    def _login_failed(self) -> None:
+        self._metrics.count("edge_http_login_failures_total")
+
+    def _turned_seconds_ago(self) -> float:
+        return time.monotonic() - self._turned_at
+
     def _alive(self) -> bool:
-        return time.monotonic() - self._turned_at < BEAT_SECONDS
+        return self._turned_seconds_ago() < BEAT_SECONDS
 
     def _reasons(self) -> list[Reason]:
         if self._stopping:
@@ -263,8 +282,10 @@ class Supervisor:
         found += [Reason(role.name, text) for role in self._roles for text in role.reasons.values()]
         return found
 
-    def _states(self) -> list[tuple[str, str]]:
-        return [(role.name, "ready" if role.ready else role.down_reason) for role in self._roles]
+    def _states(self) -> list[RoleState]:
+        processes = {role.name: role.process for role in self._roles}
+        pids = {name: process.pid if process is not None else 0 for name, process in processes.items()}
+        return [RoleState(r.name, r.ready, "" if r.ready else r.down_reason, pids[r.name]) for r in self._roles]
 
     def _render(self) -> bytes:
         return self._exposition.render()

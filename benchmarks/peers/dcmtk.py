@@ -18,6 +18,7 @@ from benchmarks.daemon import free_port
 from benchmarks.record import BenchFailed
 
 SENDER_PDU = ("-pdu", "131072")
+_ALL_FILES = ("--scan-directories", "--recurse")
 _PROGRAMS = ("storescu", "storescp")
 _START_SECONDS = 10.0
 _SEND_SECONDS = 300.0
@@ -50,7 +51,7 @@ def environment(no_delay: bool) -> dict[str, str]:
 
 
 def send(folders: Sequence[Path], port: int, *, tuned: bool, verbose: bool = False) -> Sent:
-    """Send each folder over one association of its own, all at the same time.
+    """Send each folder, with those in it, over one association of its own, all at the same time.
 
     tuned: TCP_NODELAY=1 and `-pdu 131072`; else storescu as it comes, which stops at the first failure.
     verbose: have it tell of each response, to know when the last came.
@@ -59,7 +60,7 @@ def send(folders: Sequence[Path], port: int, *, tuned: bool, verbose: bool = Fal
         BenchFailed: an instance was not answered with Success.
     """
     options = (*(SENDER_PDU if tuned else ()), *(("-v",) if verbose else ()))
-    command = ["storescu", "-aet", "BENCH", "-aec", "EDGE", *options, "--scan-directories", "127.0.0.1", str(port)]
+    command = ["storescu", "-aet", "BENCH", "-aec", "EDGE", *options, *_ALL_FILES, "127.0.0.1", str(port)]
     began = time.monotonic()
     senders = [_Sender([*command, str(folder)], environment(tuned)) for folder in folders]
     for sender in senders:
@@ -67,7 +68,7 @@ def send(folders: Sequence[Path], port: int, *, tuned: bool, verbose: bool = Fal
     seconds = time.monotonic() - began
     acknowledged = 0
     for sender, folder in zip(senders, folders, strict=True):
-        wanted = sum(1 for _ in folder.iterdir())
+        wanted = sum(1 for path in folder.rglob("*") if path.is_file())
         code = sender.process.poll()
         if code != 0 or (verbose and sender.acknowledged != wanted):
             sender.process.kill()

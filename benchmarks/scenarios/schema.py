@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import yaml
 
@@ -46,14 +45,31 @@ class Ingest:
 
 
 @dataclass(frozen=True)
+class IdleTargets:
+    """Upper bounds; None: no target. Megabytes are of 1e6 bytes, of the process alone."""
+
+    ready_seconds: float | None = None
+    ready_less_golden_seconds: float | None = None
+    receive_megabytes: float | None = None
+    infer_megabytes: float | None = None
+
+    def __post_init__(self) -> None:
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{one.name}: must be positive")
+
+
+@dataclass(frozen=True)
 class Idle:
-    """Starting: memory of each role, and time to readiness without the golden runs."""
+    """Starting: memory of each role, and time to readiness, with and without the golden runs."""
 
     kind: str = field(metadata={"choices": ("idle",)})
     config: str = "examples/mr-brain.yaml"
     work: str = "bench-work"
     rounds: int = 7
     settle_seconds: float = 3.0
+    targets: IdleTargets = IdleTargets()
 
     def __post_init__(self) -> None:
         _positive(self, "rounds")
@@ -72,7 +88,7 @@ class Study:
     kind: str = field(metadata={"choices": ("study",)})
     config: str = "examples/mr-brain.yaml"
     work: str = "bench-work"
-    series: str = "mr-head"  # or a folder of Part 10 files of one series
+    series: str = "mr-head"  # or ct-phantom, ct-phantom-negative, or a folder of Part 10 files of one series
     rounds: int = 7
     destinations: tuple[str, ...] = field(default=DESTINATIONS, metadata={"choices": DESTINATIONS})
     peers: tuple[str, ...] = field(default=PEERS, metadata={"choices": PEERS})
@@ -90,10 +106,42 @@ class Study:
         return dataclasses.replace(self, rounds=1, destinations=("folder",))
 
 
-Scenario = Ingest | Idle | Study
-KINDS: dict[str, type[Ingest] | type[Idle] | type[Study]] = {"ingest": Ingest, "idle": Idle, "study": Study}
+@dataclass(frozen=True)
+class Queue:
+    """Many CT series received before the first is due: throughput and memory until all are delivered."""
 
-S = TypeVar("S", Ingest, Idle, Study)
+    kind: str = field(metadata={"choices": ("queue",)})
+    config: str = "examples/ct-head-triage.yaml"
+    work: str = "bench-work"
+    rounds: int = 5
+    series: int = 100
+    distinct: int = 10  # phantoms, every second one negative, that are sent again under new UIDs
+    slices: int = 40
+    matrix: int = 256
+    associations: int = 4
+    quiet_seconds: float = 60.0  # instead of the configuration's, so that all are received before the first is due
+    settled_after: int = 20  # series, from which on memory must not grow
+    give_up_seconds: float = 900.0
+
+    def __post_init__(self) -> None:
+        _positive(self, "rounds", "series", "distinct", "slices", "matrix", "associations", "settled_after")
+        if self.series < max(self.distinct, self.associations, self.settled_after + 1):
+            raise ValueError("series: must be more than settled_after, and as many as distinct and associations")
+        if min(self.quiet_seconds, self.give_up_seconds) <= 0:
+            raise ValueError("quiet_seconds, give_up_seconds: must be positive")
+
+    def reduced(self) -> Queue:
+        """A version of seconds, that measures nothing worth comparing."""
+        return dataclasses.replace(
+            self, rounds=1, series=4, distinct=2, associations=2, settled_after=1, slices=24, matrix=128,
+            quiet_seconds=4.0,
+        )  # fmt: skip
+
+
+Scenario = Ingest | Idle | Study | Queue
+KINDS: dict[str, type[Ingest] | type[Idle] | type[Study] | type[Queue]] = {
+    "ingest": Ingest, "idle": Idle, "study": Study, "queue": Queue,
+}  # fmt: skip
 
 
 def shipped() -> list[str]:

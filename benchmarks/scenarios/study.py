@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -15,15 +13,16 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from benchmarks.daemon import Daemon
-from benchmarks.heads import HEAD, load_nifti, write_mr_series
 from benchmarks.peers import dcmtk
 from benchmarks.peers.day_script import command as day_script_command
-from benchmarks.places import DicomPlace, FolderPlace, Place, agreement, segmentation
+from benchmarks.places import DicomPlace, FolderPlace, Place, agreement, segments
 from benchmarks.record import BenchFailed, Record
+from benchmarks.scenarios.following import moments, wait_delivered
 from benchmarks.scenarios.schema import Study
+from benchmarks.scenarios.series import CT_PHANTOM, MR_HEAD, series_named
 from benchmarks.sequential import Sequential
 from benchmarks.site import RESERVE_BYTES, read_site, settle, work_folder, write_variant
-from benchmarks.slices import read_series, write_again
+from benchmarks.slices import write_again
 from benchmarks.statistics import Target
 from edge_runtime.config import Config
 
@@ -31,8 +30,7 @@ EDGE, SEQUENTIAL, DAY_SCRIPT = "edge", "sequential", "day_script"
 SEQUENTIAL_TARGET = Target(1.2, at_least=False)
 SAME_MASK = 0.98
 """Dice overlap that two systems' segments must have, or they did not do the same work."""
-_LINE = re.compile(r"^(\S+Z) \w+ \w+: ([a-z ]+?)(?: \w+=|$)")
-_ENDED = ("delivered", "parked", "refused", "cancelled")
+_WITH_SEGMENTS = (MR_HEAD, CT_PHANTOM)
 
 NOTES = [
     "edge and day_script: from the moment storescu says that it has the last slice's response, to the time stamp of "
@@ -53,25 +51,12 @@ def run(scenario: Study, record: Record) -> None:
     record.notes.extend(NOTES)
     config = read_site(scenario.config, record)
     with work_folder(scenario.work, record) as work:
-        series = _series(scenario, work)
+        series = series_named(scenario.series, work)
         record.details["slices"] = len(series)
         record.details["quiet_seconds"] = config.pipelines[0].complete_after_seconds
         for kind in scenario.destinations:
             with ExitStack() as stack:
                 _Bench(scenario, record, config, series, work / kind, stack).measure()
-
-
-def _series(scenario: Study, work: Path) -> Sequence[Dataset]:
-    folder = Path(scenario.series)
-    if scenario.series == "mr-head":
-        if not HEAD.exists():
-            raise BenchFailed(f"{HEAD} is missing; install it: apt-get install mricron-data")
-        folder = work / "head"
-        write_mr_series(load_nifti(HEAD), folder)
-    series = read_series(folder)
-    if not series:
-        raise BenchFailed(f"series {folder} holds no .dcm file")
-    return series
 
 
 @dataclass(frozen=True)
@@ -141,7 +126,8 @@ class _Bench:
             place.forget()
             told = len(daemon.log.read_text().splitlines())
             sent = dcmtk.send([folder], daemon.dicom_port, tuned=True, verbose=True)
-            self._wait_ended(daemon)
+            self._delivered += 1
+            wait_delivered(daemon, self._delivered, self._scenario.give_up_seconds)
             last = place.last_arrival()
             lines = daemon.log.read_text().splitlines()[told:]
             self._steps[-1][EDGE] = _breakdown(lines, sent.last_response_at, self._quiet, last, daemon.spool)
@@ -149,22 +135,7 @@ class _Bench:
 
         return _System(EDGE, place, measure)
 
-    def _wait_ended(self, daemon: Daemon) -> None:
-        """Until every job has ended; one that did not end well is a failure of the run."""
-        give_up_at = time.monotonic() + self._scenario.give_up_seconds
-        wanted = self._ended + 1
-        while True:
-            counts = {state: int(daemon.metric("edge_jobs", state=state)) for state in _ENDED}
-            if sum(counts.values()) - counts["delivered"]:
-                raise BenchFailed(f"the daemon did not deliver the study: {counts}; {daemon.tail()}")
-            if counts["delivered"] >= wanted:
-                self._ended = wanted
-                return
-            if time.monotonic() > give_up_at:
-                raise BenchFailed(f"no result after {self._scenario.give_up_seconds} s: {counts}; {daemon.tail()}")
-            time.sleep(0.25)
-
-    _ended = 0
+    _delivered = 0
 
     def _sequential(self) -> _System:
         place = self._place(SEQUENTIAL)
@@ -203,10 +174,13 @@ class _Bench:
 
     def _check_masks(self) -> None:
         """All systems must have given the same segments in the last round."""
-        masks = {system.name: segmentation(system.place.files()) for system in self._systems}
-        own = masks.pop(EDGE)
-        for name, mask in masks.items():
-            overlap = agreement(own, mask)
+        found = {system.name: segments(system.place.files()) for system in self._systems}
+        own = found.pop(EDGE)
+        self._record.checks[f"{self._kind}/segments of {EDGE}"] = len(own)
+        if not own and self._scenario.series in _WITH_SEGMENTS:
+            raise BenchFailed(f"{EDGE} found nothing in {self._scenario.series}: not every stage was measured")
+        for name, theirs in found.items():
+            overlap = agreement(own, theirs)
             self._record.checks[f"{self._kind}/dice of {EDGE} and {name}"] = round(overlap, 5)
             if overlap < SAME_MASK:
                 raise BenchFailed(f"{EDGE} and {name} give different segments (Dice {overlap:.3f}): no comparison")
@@ -214,16 +188,11 @@ class _Bench:
 
 def _breakdown(lines: Sequence[str], last_response_at: float, quiet: float, last: float, spool: Path) -> dict[str, Any]:
     """What the daemon did between the end of the quiet time and the last result, from its own log; seconds."""
-    moments: dict[str, float] = {}
-    for line in lines:
-        found = _LINE.match(line)
-        if found:
-            told = datetime.datetime.fromisoformat(found[1].replace("Z", "+00:00")).timestamp()
-            moments[found[2]] = told
+    told = dict(moments(lines))
     steps = ("series complete", "job concluded", "report written")
-    if any(step not in moments for step in steps):
-        return {"missing in the log": [step for step in steps if step not in moments]}
-    complete, concluded, written = (moments[step] for step in steps)
+    if any(step not in told for step in steps):
+        return {"missing in the log": [step for step in steps if step not in told]}
+    complete, concluded, written = (told[step] for step in steps)
     newest = max((spool / "jobs").rglob("report/result.json"), key=lambda path: path.stat().st_mtime_ns, default=None)
     stages = {} if newest is None else {s["name"]: s["seconds"] for s in json.loads(newest.read_text())["stages"]}
     return {

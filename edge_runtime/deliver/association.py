@@ -20,6 +20,7 @@ from pynetdicom.pdu_primitives import A_ASSOCIATE, ImplementationClassUIDNotific
 from pynetdicom.presentation import build_context
 
 from edge_runtime.deliver.base import MINIMUM_BYTES_PER_SECOND, Delivery, Outcome, Reason, SendFailed
+from edge_runtime.deliver.dimse import C_ECHO_RSP, C_STORE_RSP, VERIFICATION_CLASS, c_echo_request, c_store_request
 from edge_runtime.deliver.part10 import Part10
 from edge_runtime.deliver.policy import delivery_of_rejection
 
@@ -34,7 +35,9 @@ _LARGEST_COMMAND_BYTES = 1 << 16
 _MAXIMUM_CONTEXTS = 128
 _ASSOCIATE_AC, _ASSOCIATE_RJ, _P_DATA, _RELEASE_RP, _ABORT = 0x02, 0x03, 0x04, 0x06, 0x07
 _COMMAND, _LAST = 0x01, 0x02  # bits of a PDV's message control header (PS3.8 E.2)
-_C_STORE_RQ, _C_STORE_RSP = 0x0001, 0x8001
+
+VERIFICATION: Context = (VERIFICATION_CLASS, "1.2.840.10008.1.2")
+"""What `Association.echo` needs: implicit VR little endian, which every peer knows."""
 
 
 class Association:
@@ -64,13 +67,27 @@ class Association:
         context_id = self._accepted[part10.context]
         deadline = time.monotonic() + self._timeout_seconds + part10.size_bytes / MINIMUM_BYTES_PER_SECOND
         with _as_failure():
-            command = _c_store_request(self._message_id, part10.sop_class_uid, part10.sop_instance_uid)
+            command = c_store_request(self._message_id, part10.sop_class_uid, part10.sop_instance_uid)
             for pdu in _fragments(command, context_id, self._fragment_bytes):
                 self._send(pdu, deadline)
             for pdu in _file_fragments(part10.file, part10.data_offset, context_id, self._fragment_bytes):
                 self._send(pdu, deadline)
             response = self._read_command(time.monotonic() + self._timeout_seconds)
-        return _status_of(response, self._message_id)
+        return _status_of(response, C_STORE_RSP, self._message_id)
+
+    def echo(self) -> int:
+        """Ask by C-ECHO (PS3.7 9.3.5) whether the peer hears, and return the status of the response.
+
+        Raises:
+            SendFailed: no answer in time, or the association broke; it is of no use any more.
+        """
+        self._message_id = self._message_id % 0xFFFF + 1
+        with _as_failure():
+            command = c_echo_request(self._message_id)
+            for pdu in _fragments(command, self._accepted[VERIFICATION], self._fragment_bytes):
+                self._send(pdu, time.monotonic() + self._timeout_seconds)
+            response = self._read_command(time.monotonic() + self._timeout_seconds)
+        return _status_of(response, C_ECHO_RSP, self._message_id)
 
     def release(self) -> None:
         """End the association in order; what was answered stays answered, so a failure here is none."""
@@ -124,7 +141,7 @@ def associate(
     Raises:
         SendFailed: the peer is away, does not answer or rejects; `delivery.away` is true.
     """
-    connection = _connect(host, port, timeout_seconds)
+    connection = connect(host, port, timeout_seconds)
     try:
         request, numbered = _request(called, calling, contexts)
         deadline = time.monotonic() + timeout_seconds
@@ -142,8 +159,12 @@ def associate(
         raise SendFailed(replace(failure.delivery, away=True)) from failure
 
 
-def _connect(host: str, port: int, timeout_seconds: float) -> socket.socket:
-    """Connect to the first address that answers; `timeout_seconds` is for all of them together."""
+def connect(host: str, port: int, timeout_seconds: float) -> socket.socket:
+    """Connect to the first address that answers; `timeout_seconds` is for all of them together.
+
+    Raises:
+        SendFailed: none does; its `__cause__` is the last failure.
+    """
     failure: Exception = OSError("no address")
     deadline = time.monotonic() + timeout_seconds
     try:
@@ -275,20 +296,7 @@ def _file_fragments(file: BinaryIO, offset: int, context_id: int, fragment_bytes
         fragment = following
 
 
-def _element(number: int, value: bytes) -> bytes:
-    return struct.pack("<HHL", 0, number, len(value)) + value
-
-
-def _c_store_request(message_id: int, sop_class_uid: str, sop_instance_uid: str) -> bytes:
-    """The command set of a C-STORE-RQ, implicit VR little endian (PS3.7 6.3.1 and 9.3.1.1)."""
-    uids = [uid.encode("ascii") + b"\0" * (len(uid) % 2) for uid in (sop_class_uid, sop_instance_uid)]
-    short = struct.Struct("<H").pack
-    command = _element(0x0002, uids[0]) + _element(0x0100, short(_C_STORE_RQ)) + _element(0x0110, short(message_id))
-    command += _element(0x0700, short(0)) + _element(0x0800, short(1)) + _element(0x1000, uids[1])
-    return _element(0x0000, struct.pack("<L", len(command))) + command
-
-
-def _status_of(response: bytes, message_id: int) -> int:
+def _status_of(response: bytes, expected: int, message_id: int) -> int:
     found: dict[int, int] = {}
     while response:
         if len(response) < 8:
@@ -297,6 +305,6 @@ def _status_of(response: bytes, message_id: int) -> int:
         if group == 0 and length == 2 and len(response) >= 10:
             found[number] = int.from_bytes(response[8:10], "little")
         response = response[8 + length :]
-    if found.get(0x0100) != _C_STORE_RSP or found.get(0x0120) != message_id or 0x0900 not in found:
+    if found.get(0x0100) != expected or found.get(0x0120) != message_id or 0x0900 not in found:
         raise _aborted("the response is to something else")
     return found[0x0900]

@@ -49,6 +49,7 @@ class Reason(Enum):
     MISSING = "missing"
     UNREADABLE = "unreadable"
     WRONG_KIND = "wrong_kind"  # JSON for a DICOM destination
+    NO_KEY = "no_key"  # the secret that events are signed with cannot be had
     STOPPED = "stopped"  # the worker stopped before this one's turn
     INTERNAL = "internal"
 

@@ -10,7 +10,7 @@ from edge_runtime.deliver.base import Delivery, Outcome, Reason
 from edge_runtime.domain import ResultKind
 
 # An SR references the SEG of its job, so the SEG goes first.
-SEND_ORDER = (ResultKind.SEG, ResultKind.SR, ResultKind.OVERLAY, ResultKind.JSON)
+SEND_ORDER = (ResultKind.SEG, ResultKind.SR, ResultKind.OVERLAY, ResultKind.JSON, ResultKind.EVENT)
 
 _JITTER = 0.25
 _MAXIMUM_DOUBLINGS = 60
@@ -73,10 +73,24 @@ def delivery_of_status(status: int) -> Delivery:
     return Delivery(outcome, reason, f"status 0x{status:04X}", retry_after_seconds=later)
 
 
+CALLED_UNKNOWN = "called AE title not recognized"
+CALLING_UNKNOWN = "calling AE title not recognized"
+_REJECTIONS = {
+    (1, 2): "application context name not supported",
+    (1, 3): CALLING_UNKNOWN,
+    (1, 7): CALLED_UNKNOWN,
+    (2, 2): "protocol version not supported",
+    (3, 1): "temporary congestion",
+    (3, 2): "local limit exceeded",
+}
+"""The words of PS3.8 table 9-21, by source and reason."""
+
+
 def delivery_of_rejection(result: int, source: int, reason: int) -> Delivery:
     """What an A-ASSOCIATE-RJ means (PS3.8 9.3.4). Even a permanent one is tried again: the site may mend it."""
     later = 0.0 if result == 2 else math.inf
-    detail = f"association rejected, result {result} source {source} reason {reason}"
+    words = _REJECTIONS.get((source, reason), "no reason given")
+    detail = f"association rejected: {words} (result {result} source {source} reason {reason})"
     return Delivery(Outcome.DEFERRED, Reason.REFUSED_ASSOCIATION, detail, away=True, retry_after_seconds=later)
 
 

@@ -24,8 +24,11 @@ _POLL_SECONDS = 5.0  # hints to wake may be lost
 _SHORTEST_WAIT_SECONDS = 0.05
 _CLOCK_STEP_SECONDS = 60.0  # a clock set back by less only makes waits longer
 _OUR_OWN = frozenset(
-    {Reason.ALTERED, Reason.MISSING, Reason.UNREADABLE, Reason.WRONG_KIND, Reason.STOPPED, Reason.INTERNAL}
-)
+    {
+        Reason.ALTERED, Reason.MISSING, Reason.UNREADABLE, Reason.WRONG_KIND, Reason.NO_KEY, Reason.STOPPED,
+        Reason.INTERNAL,
+    }
+)  # fmt: skip
 _SILENCE = frozenset({Reason.TIMEOUT, Reason.ABORTED})
 _ADVICE = "mend the cause, then run: edge-runtime jobs retry"
 

@@ -35,6 +35,11 @@ class Doors:
         self._closing = False
         self._changed = threading.Condition()
 
+    def configure(self, config: DicomReceive) -> None:
+        """Take new limits; an association that is open stays open."""
+        with self._changed:
+            self._config = config
+
     def arrive(self, connection: socket.socket, host: str) -> bool:
         """Let a connection into the lobby. False when another one was shut down for it."""
         with self._changed:

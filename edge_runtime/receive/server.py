@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from edge_runtime.config import DicomReceive
 from edge_runtime.errors import EdgeRuntimeError
@@ -80,11 +81,18 @@ class DicomServer:
         self._listener = _listen(config.host, config.port)
         self._wake = os.pipe()
         if config.callers is None:
-            log.warning("any caller is accepted; name them in receive.dicom.callers", extra={"event": {}})
+            self._warn_of_any_caller()
         event = {"ae_title": config.ae_title, "host": config.host, "port": self.port}
         log.info("DICOM port open", extra={"event": event})
         self._thread = threading.Thread(target=self._accept_all, name="dicom-accept", daemon=True)
         self._thread.start()
+
+    def configure(self, config: DicomReceive) -> None:
+        """Take new callers, limits and title, from the next connection on. Address and port stay what they are."""
+        self._config = config
+        self._doors.configure(config)
+        if config.callers is None:
+            self._warn_of_any_caller()
 
     @property
     def port(self) -> int:
@@ -133,7 +141,8 @@ class DicomServer:
                 log.warning("connection not accepted", extra={"event": {"cause": error.strerror}})
                 time.sleep(_RETRY_SECONDS)
                 continue
-            self._greet(connection, plain_address(address[0]), surroundings)
+            current = replace(surroundings, config=self._config)
+            self._greet(connection, plain_address(address[0]), current)
 
     def _greet(self, connection: socket.socket, host: str, surroundings: Surroundings) -> None:
         if not self._doors.arrive(connection, host):
@@ -146,6 +155,9 @@ class DicomServer:
             log.warning("connection not served", extra={"event": {"host": host, "cause": str(error)}})
             self._doors.depart(connection)
             connection.close()
+
+    def _warn_of_any_caller(self) -> None:
+        log.warning("any caller is accepted; name them in receive.dicom.callers", extra={"event": {}})
 
     def _log_flood(self, host: str) -> None:
         now = time.monotonic()

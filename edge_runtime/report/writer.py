@@ -6,6 +6,7 @@ import errno
 import os
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from pydicom.errors import InvalidDicomError
 
 from edge_runtime.domain import Analysis, JobResult, Predecessor, ResultKind, ResultObject
 from edge_runtime.errors import EdgeRuntimeError, ReportFailed, SpoolFull
+from edge_runtime.report.event import Announcement, event_json
 from edge_runtime.report.json_result import result_json
 from edge_runtime.report.objects import Context, part10, sha256
 from edge_runtime.report.originals import Original, read_original
@@ -36,8 +38,9 @@ def write_results(
     predecessor: Predecessor | None,
     folder: Path,
     device_serial: str = "unknown",
+    announcements: Sequence[Announcement] = (),
 ) -> tuple[ResultObject, ...]:
-    """Write the wanted kinds into `folder` (it exists and is empty); every file and the folder are fsynced.
+    """Write the wanted kinds and events into `folder` (it exists and is empty); every file and it are fsynced.
 
     originals: SOP Instance UID -> Part 10 file of the images the result was made from; they are only read.
     predecessor: the report that this one replaces. device_serial: the serial number that the objects carry.
@@ -82,6 +85,10 @@ def write_results(
         data = _told(ResultKind.JSON, result, lambda: result_json(context, written, predecessor, reason))
         _write(folder / "result.json", data)
         written.append(ResultObject(ResultKind.JSON, "result.json", sha256(data)))
+    for one in announcements:
+        data = _told(ResultKind.EVENT, result, partial(event_json, context, one))
+        _write(folder / one.file_name, data)
+        written.append(ResultObject(ResultKind.EVENT, one.file_name, sha256(data), destination=one.destination))
     _sync_folder(folder)
     return tuple(written)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from collections.abc import Sequence
 from functools import partial
 
@@ -16,11 +17,13 @@ from edge_runtime.domain import ResultKind
 from edge_runtime.roles.link import Link
 from edge_runtime.spool.spool import Spool, open_spool
 from edge_runtime.spool.states import DELIVERY_STATES
+from edge_runtime.spool.strays import explain_deliveries, forget_deliveries
 from edge_runtime.telemetry.metrics import Metrics
 
 log = logging.getLogger("edge_runtime.deliver")
 
 POLL_SECONDS = 1.0
+PREPARE_AFTER_SECONDS = 8.0
 
 
 class JournalQueue:
@@ -77,13 +80,17 @@ def _worker(destination: Destination, config: Config, spool: Spool, link: Link, 
 def run(config: Config, link: Link, metrics: Metrics) -> None:
     """Deliver until stopped."""
     spool = open_spool(config)
+    forget_deliveries(spool.journal)
     interrupted = spool.deliveries.interrupt_all()
     if interrupted:
         log.warning("deliveries interrupted by the last end go again", extra={"event": {"count": interrupted}})
+    link.ready()
+    _count_backlog(config, spool, metrics)
+    if all(spool.deliveries.next_due_at(destination.name) is None for destination in config.destinations):
+        link.hinted.wait(PREPARE_AFTER_SECONDS)  # nothing to deliver: the cores are for infer, which starts now too
     workers = [_worker(destination, config, spool, link, metrics) for destination in config.destinations]
     for worker in workers:
         worker.start()
-    link.ready()
     while not link.stopped.is_set():
         link.beat()
         _count_backlog(config, spool, metrics)
@@ -99,6 +106,13 @@ def run(config: Config, link: Link, metrics: Metrics) -> None:
 def _count_backlog(config: Config, spool: Spool, metrics: Metrics) -> None:
     counts = {(row["destination"], row["state"]): row["n"] for row in spool.deliveries.backlog()}
     for destination in config.destinations:
+        since = spool.deliveries.waiting_since(destination.name)
+        age = 0.0 if since is None else max(0.0, time.time() - since)
+        metrics.set("edge_delivery_oldest_waiting_seconds", age, destination=destination.name)
         for state in DELIVERY_STATES:
             count = counts.get((destination.name, state), 0)
             metrics.set("edge_deliveries", count, destination=destination.name, state=state)
+    known = {destination.name for destination in config.destinations}
+    stray = {name: n for (name, state), n in counts.items() if state == "queued" and name not in known}
+    explain_deliveries(spool.journal, stray)
+    metrics.set("edge_deliveries_without_destination", sum(stray.values()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -13,7 +14,16 @@ from edge_runtime.assemble.decoded import DecodedObject
 from edge_runtime.assemble.decoder import DecodePool
 from edge_runtime.assemble.header import SeriesHeader
 from edge_runtime.config import Config
-from edge_runtime.errors import AssemblyRefused, DecodeRefused, EngineError, InferenceFailed, Refused, SpoolError
+from edge_runtime.errors import (
+    AssemblyRefused,
+    DecodeRefused,
+    EngineError,
+    InferenceFailed,
+    Refused,
+    SpoolError,
+    StepRefused,
+)
+from edge_runtime.roles.answers import count_answers
 from edge_runtime.roles.collect import BATCH, Collector
 from edge_runtime.roles.link import Link
 from edge_runtime.roles.study import Study, conclude
@@ -22,6 +32,7 @@ from edge_runtime.spool.receipt import Receipt
 from edge_runtime.spool.results import save_result
 from edge_runtime.spool.spool import Spool
 from edge_runtime.spool.states import JOB_STATES
+from edge_runtime.spool.strays import explain_jobs, forget_jobs
 from edge_runtime.stages.pipeline import Pipeline
 from edge_runtime.telemetry.logs import describe
 from edge_runtime.telemetry.metrics import Metrics
@@ -161,6 +172,7 @@ class JobRunner(threading.Thread):
         if missing or self._spool.instances.has_retired(job.series_key):
             raise AssemblyRefused("originals_missing", f"{missing} images of this job are no longer kept, or others of "
                                   "its series were deleted after the retention time")  # fmt: skip
+        amends = self._spool.jobs.answered_before(job)
         study = Study(
             job_id=job.id,
             revision=job.revision,
@@ -179,6 +191,7 @@ class JobRunner(threading.Thread):
         self._metrics.observe("edge_study_seconds", result.concluded_at - job.last_received_at, pipeline=job.pipeline)
         outcome = "complete" if result.analysis.complete else "incomplete"
         self._metrics.count("edge_jobs_concluded_total", pipeline=job.pipeline, outcome=outcome)
+        count_answers(result, amends, self._metrics)
         if result.late:
             self._metrics.count("edge_deadline_missed_total", pipeline=job.pipeline)
         event = {"job": job.id, "pipeline": job.pipeline, "outcome": outcome, "late": result.late}
@@ -205,6 +218,7 @@ def work(config: Config, spool: Spool, link: Link, metrics: Metrics, pipelines: 
         EngineError: the device or an engine is lost.
         InferenceFailed: the thread that runs jobs has ended.
     """
+    forget_jobs(spool.journal, "pending")
     importlib.import_module("scipy.ndimage")  # the first mask needs it; nobody waits now
     pool = DecodePool(config.decode, metrics)
     ahead = Ahead(pool, spool)
@@ -235,18 +249,32 @@ def work(config: Config, spool: Spool, link: Link, metrics: Metrics, pipelines: 
             link.stopped.wait(GATHER_SECONDS)  # what follows a hint closely is looked at together
         link.hinted.clear()
     runner.wake.set()
-    runner.join(link.drain_seconds)
+    while runner.is_alive() and link.drain_seconds > 0:
+        runner.join(min(link.drain_seconds, POLL_SECONDS))
     if runner.broken is not None:
         raise runner.broken
     if runner.is_alive():
-        for job in spool.jobs.in_state("running"):
-            spool.jobs.step(job.id, "yield", "the daemon was stopped")
+        _put_back(spool, link.replaced)
     pool.close()
     spool.close()
 
 
+def _put_back(spool: Spool, replaced: bool) -> None:
+    """The running job begins anew in the next process. Only an end of the whole daemon is remembered of it."""
+    event, reason = ("defer", "the configuration was changed") if replaced else ("yield", "the daemon was stopped")
+    for job in spool.jobs.in_state("running"):
+        with contextlib.suppress(StepRefused):  # it has ended this very moment
+            spool.jobs.step(job.id, event, reason)
+
+
 def _count_jobs(config: Config, spool: Spool, metrics: Metrics) -> None:
-    counts = spool.jobs.counts()
+    counts, since, now = spool.jobs.counts(), spool.jobs.waiting_since(), time.time()
     for pipeline in config.pipelines:
+        age = max(0.0, now - since.get(pipeline.name, now))
+        metrics.set("edge_job_oldest_pending_seconds", age, pipeline=pipeline.name)
+        metrics.set("edge_deadline_seconds", pipeline.deadline_seconds, pipeline=pipeline.name)
         for state in JOB_STATES:
             metrics.set("edge_jobs", counts.get((pipeline.name, state), 0), pipeline=pipeline.name, state=state)
+    stray = {name: n for (name, state), n in counts.items() if state == "pending" and config.pipeline(name) is None}
+    explain_jobs(spool.journal, "pending", stray)
+    metrics.set("edge_jobs_without_pipeline", sum(stray.values()))

@@ -2,7 +2,7 @@
 
 A message is one JSON object in one SEQPACKET datagram:
   role -> supervisor   {"state": {...}}  {"metrics": [...]}  {"hint": role}
-  supervisor -> role   {"hint": true}    {"stop": drain_seconds}
+  supervisor -> role   {"hint": true}  {"stop": drain_seconds, "replaced": bool}  {"configure": [FILE, KEY=VALUE ...]}
 """
 
 from __future__ import annotations
@@ -49,7 +49,11 @@ class Link:
     def __init__(self, end: socket.socket, snapshot: Callable[[], list[Sample]]) -> None:
         self.stopped = threading.Event()
         self.hinted = threading.Event()
-        self.drain_seconds = 0.0
+        self.replaced = False  # with `stopped`: the daemon goes on, with another process in this role
+        self._drain_until = 0.0
+        self._configuration = ""
+        self._new_configuration: tuple[str, ...] | None = None
+        self._engines: dict[str, str] | None = None
         end.set_inheritable(False)  # a child of the role must not keep the link open
         self._end = end
         self._snapshot = snapshot
@@ -63,6 +67,27 @@ class Link:
         """Start listening and reporting."""
         threading.Thread(target=self._listen, name="link-listen", daemon=True).start()
         threading.Thread(target=self._report, name="link-report", daemon=True).start()
+
+    @property
+    def drain_seconds(self) -> float:
+        """After `stopped`: how long what was begun may still take. A later message may make it shorter."""
+        return max(0.0, self._drain_until - time.monotonic())
+
+    def configured(self, file: str) -> None:
+        """The role works with the configuration that was read from `file`."""
+        with self._lock:
+            self._configuration = file
+
+    def new_configuration(self) -> tuple[str, ...] | None:
+        """The file and overrides of a configuration to work with from now on; None when there is no new one."""
+        with self._lock:
+            arguments, self._new_configuration = self._new_configuration, None
+        return arguments
+
+    def engines(self, marks: dict[str, str]) -> None:
+        """The role works with the engines of these marks."""
+        with self._lock:
+            self._engines = marks
 
     def beat(self) -> None:
         """The role's main loop has turned."""
@@ -115,6 +140,8 @@ class Link:
                 "reasons": dict(self._reasons),
                 "activities": dict(self._activities),
                 "beat_at": self._beat_at,
+                "configuration": self._configuration,
+                "engines": self._engines,
             }
         send(self._end, {"state": state})
 
@@ -138,9 +165,13 @@ class Link:
         while data := self._receive():
             message = json.loads(data)
             if "stop" in message:
-                self.drain_seconds = float(message["stop"])
+                self._drain_until = time.monotonic() + float(message["stop"])
+                self.replaced = bool(message.get("replaced", False))
                 self.stopped.set()
                 self.hinted.set()
+            if "configure" in message:
+                with self._lock:
+                    self._new_configuration = tuple(message["configure"])
             if "hint" in message:
                 self.hinted.set()
         self.stopped.set()

@@ -51,6 +51,7 @@ def main(arguments: Sequence[str]) -> int:
         config = read_schema(Config, Path(config_path), overrides)
         metrics = RoleMetrics(METRICS, label_values(config))
         link = Link(socket.socket(fileno=int(descriptor)), metrics.snapshot)
+        link.configured(config_path)
         link.start()
         with hold(Layout(Path(config.spool.path)).run / f"{name}.lock", wait_seconds=5.0):
             module = cast("RoleModule", importlib.import_module(ROLE_MODULES[name]))

@@ -12,7 +12,7 @@ from edge_runtime.spool.journal import Journal
 from edge_runtime.spool.layout import Layout, append_durably, read_lines
 from edge_runtime.spool.states import DELIVERY, after
 
-SENDING_ORDER = (ResultKind.SEG, ResultKind.SR, ResultKind.OVERLAY, ResultKind.JSON)
+SENDING_ORDER = (ResultKind.SEG, ResultKind.SR, ResultKind.OVERLAY, ResultKind.JSON, ResultKind.EVENT)
 """What a report refers to is sent before it."""
 
 
@@ -38,7 +38,7 @@ class DeliveryTable:
                 )  # fmt: skip
             for name, kinds in destinations.items():
                 for position, result in enumerate(sorted(results, key=lambda r: SENDING_ORDER.index(r.kind))):
-                    if result.kind in kinds:
+                    if result.kind in kinds and result.destination in (None, name):
                         state = "done" if (result.file_name, name) in done else "queued"
                         db.execute(
                             "INSERT OR IGNORE INTO deliveries (job_id, file_name, destination, position, state)"
@@ -142,6 +142,15 @@ class DeliveryTable:
     def backlog(self) -> list[sqlite3.Row]:
         """How many deliveries each destination has in each state."""
         return self._journal.rows("SELECT destination, state, count(*) AS n FROM deliveries GROUP BY 1, 2")
+
+    def waiting_since(self, destination: str) -> float | None:
+        """When the last image came of the oldest study that waits for the destination (Unix seconds), or None."""
+        row = self._journal.row(
+            "SELECT min(j.last_received_at) AS at FROM deliveries d JOIN jobs j ON j.id = d.job_id"
+            " WHERE d.destination = ? AND d.state IN ('queued', 'sending')",
+            destination,
+        )
+        return None if row is None else row["at"]
 
     def end_if_delivered(self, job_id: str) -> None:
         """End a reported job that has nothing left to deliver."""

@@ -142,6 +142,11 @@ class InstanceTable:
         """True when originals of the series were already deleted."""
         return self._journal.row("SELECT 1 FROM retired WHERE series_key = ? LIMIT 1", series_key) is not None
 
+    def last_received_at(self) -> float | None:
+        """When the newest image was received (Unix seconds), or None when there never was one."""
+        row = self._journal.row("SELECT max(received_at) AS at FROM instances")
+        return None if row is None else row["at"]
+
     def counts(self) -> dict[str, int]:
         """How many instances are in each state."""
         rows = self._journal.rows("SELECT state, count(*) AS n FROM instances GROUP BY state")

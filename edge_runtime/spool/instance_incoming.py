@@ -44,7 +44,7 @@ class Space:
 
     def __init__(self, folder: Path, reserve_bytes: int) -> None:
         self._folder = folder
-        self._reserve_bytes = reserve_bytes
+        self.reserve_bytes = reserve_bytes
         self._granted_bytes = 0
         self._lock = threading.Lock()
 
@@ -63,9 +63,9 @@ class Space:
                 raise spool_error(error, "asking for free space") from error
             free_bytes = disk.f_bavail * disk.f_frsize
             granted_bytes = self._granted_bytes - used_bytes + grant_bytes
-            if free_bytes - granted_bytes < self._reserve_bytes:
+            if free_bytes - granted_bytes < self.reserve_bytes:
                 raise SpoolFull(
-                    f"the spool has {free_bytes} bytes left, its reserve is {self._reserve_bytes}; make room"
+                    f"the spool has {free_bytes} bytes left, its reserve is {self.reserve_bytes}; make room"
                 )
             self._granted_bytes = granted_bytes
         return grant_bytes

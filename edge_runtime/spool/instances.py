@@ -107,6 +107,10 @@ class InstanceStore:
             raise SpoolError(f"the spool {root} cannot be made: {error.strerror}; check its owner and mode") from error
         self._space = Space(self._files, reserve_bytes)
 
+    def keep_free(self, reserve_bytes: int) -> None:
+        """Change the reserve, from the next instance on."""
+        self._space.reserve_bytes = reserve_bytes
+
     def begin(self, arrival: Arrival) -> IncomingInstance:
         """Open a file for an instance; nothing is written when the disk is below the reserve.
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edge_runtime.errors import SpoolError
+from edge_runtime.errors import SpoolError, SpoolTooNew
 from edge_runtime.spool.journal import Journal
 from edge_runtime.spool.layout import Layout, sync_folder, write_durably
 from edge_runtime.spool.receipt import Receipt
@@ -110,6 +110,14 @@ class JobTable:
         """How many jobs each pipeline has in each state."""
         rows = self._journal.rows("SELECT pipeline, state, count(*) AS n FROM jobs GROUP BY pipeline, state")
         return {(row["pipeline"], row["state"]): row["n"] for row in rows}
+
+    def waiting_since(self) -> dict[str, float]:
+        """By pipeline: when the last image came of the job that has waited longest for its report (Unix seconds)."""
+        rows = self._journal.rows(
+            "SELECT pipeline, min(last_received_at) AS at FROM jobs"
+            " WHERE state IN ('pending', 'running', 'concluded', 'reporting') GROUP BY pipeline"
+        )
+        return {row["pipeline"]: row["at"] for row in rows}
 
     def take(self, receipt: Receipt, series_key: str, pipeline: str, deadline_seconds: float) -> Job | None:
         """Give a matched instance to the job that collects its series: an open one, or a new revision.
@@ -237,14 +245,23 @@ class JobTable:
         )  # fmt: skip
         return row is not None
 
+    def answered_before(self, job: Job) -> bool:
+        """True when an earlier revision of the job has given its answer."""
+        row = self._journal.row(
+            "SELECT 1 FROM jobs WHERE series_key = ? AND pipeline = ? AND revision < ?"
+            " AND state IN ('concluded', 'reporting', 'reported', 'delivered') LIMIT 1",
+            job.series_key, job.pipeline, job.revision,
+        )  # fmt: skip
+        return row is not None
+
     def restore(self, record: dict[str, Any], state: str, reason: str) -> bool:
         """Put a job back from its job.json; False when the journal has another job in its place.
 
         Raises:
-            SpoolError: a newer runtime wrote it.
+            SpoolTooNew: a newer runtime wrote it.
         """
-        if record["schema_version"] != JOB_FILE_VERSION:
-            raise SpoolError(
+        if record["schema_version"] > JOB_FILE_VERSION:
+            raise SpoolTooNew(
                 f"job {record['id']}: job.json has version {record['schema_version']}, this runtime knows "
                 f"{JOB_FILE_VERSION}; install the newer runtime again"
             )

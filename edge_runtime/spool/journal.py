@@ -5,15 +5,18 @@ Every transaction is short and spans no other I/O. `durable=False` is for what t
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from edge_runtime.errors import SpoolError
+from edge_runtime.errors import SpoolError, SpoolTooNew
 
-JOURNAL_VERSION = 1
+log = logging.getLogger("edge_runtime.spool")
+
+JOURNAL_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE instances (
@@ -65,14 +68,22 @@ CREATE TABLE retired (
 CREATE INDEX retired_series ON retired(series_key);
 """
 
-MIGRATIONS: dict[int, str] = {}
+MIGRATIONS: dict[int, str] = {
+    1: """
+CREATE INDEX jobs_pipeline ON jobs(pipeline, state);
+CREATE INDEX jobs_created ON jobs(created_at);
+""",
+}
 """From version N to N + 1: the statements that do it. `_SCHEMA` is version 1; a new journal goes all the way too."""
 
 
 class Journal:
-    """One connection for all threads of a process; other processes have their own."""
+    """One connection for all threads of a process; other processes have their own.
 
-    def __init__(self, path: Path) -> None:
+    An older journal is only migrated with `migrate`: by the one who holds the spool, before anybody else opens it.
+    """
+
+    def __init__(self, path: Path, migrate: bool = False) -> None:
         self._lock = threading.RLock()
         self._durable = True
         with _as_spool_error(f"journal {path} cannot be opened"):
@@ -83,20 +94,26 @@ class Journal:
                 self._db.row_factory = sqlite3.Row
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA wal_autocheckpoint=1000")
-                self._migrate(path)
+                self._fit(path, migrate)
         except BaseException:
             self._db.close()
             raise
 
-    def _migrate(self, path: Path) -> None:
+    def _fit(self, path: Path, migrate: bool) -> None:
+        """Make a new journal, or migrate an older one: wholly, or not at all."""
         with self.write():
             version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
             if version == JOURNAL_VERSION:
                 return
             if version > JOURNAL_VERSION:
+                raise SpoolTooNew(
+                    f"journal {path} has version {version}, this runtime knows up to {JOURNAL_VERSION}; install "
+                    "the newer runtime again, or see 'Upgrade and rollback' in docs/operation.md"
+                )
+            if version > 0 and not migrate:
                 raise SpoolError(
-                    f"journal {path} has version {version}, this runtime knows up to {JOURNAL_VERSION}; "
-                    "install the newer runtime again"
+                    f"journal {path} has version {version}, this runtime needs {JOURNAL_VERSION}; "
+                    "start the daemon of this version, which migrates it"
                 )
             statements = _SCHEMA if version == 0 else ""
             for step in range(max(version, 1), JOURNAL_VERSION):
@@ -104,6 +121,8 @@ class Journal:
             for statement in statements.split(";"):
                 self._db.execute(statement)
             self._db.execute(f"PRAGMA user_version={JOURNAL_VERSION}")
+        if version > 0:
+            log.info("journal migrated", extra={"event": {"from_version": version, "to_version": JOURNAL_VERSION}})
 
     @contextmanager
     def write(self, durable: bool = True) -> Iterator[sqlite3.Connection]:

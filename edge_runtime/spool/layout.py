@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from edge_runtime.errors import SpoolError, SpoolLocked
+from edge_runtime.errors import SpoolError, SpoolLocked, SpoolTooNew
 
 log = logging.getLogger("edge_runtime.spool")
 
@@ -46,7 +46,8 @@ class Layout:
         """Make what is missing and check the version.
 
         Raises:
-            SpoolError: the folder cannot be written, or a newer runtime made it.
+            SpoolError: the folder cannot be written.
+            SpoolTooNew: a newer runtime made it.
         """
         try:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -68,7 +69,7 @@ class Layout:
                 f"spool {self.root}: {self.version.name} holds no number; this is no spool, give another spool.path"
             )
         if int(text) > SPOOL_VERSION:
-            raise SpoolError(
+            raise SpoolTooNew(
                 f"spool {self.root} has version {text}, this runtime knows up to {SPOOL_VERSION}; "
                 "install the newer runtime again, or give another spool.path"
             )

@@ -25,6 +25,7 @@ from edge_runtime.domain import Array, JobResult
 from edge_runtime.errors import SpoolError, SpoolFull
 
 SCHEMA_VERSION = 1
+"""Goes up with each new field, which has a default: that is what older results, which are still read, then say."""
 
 _JSON = "result.json"
 _ARRAYS = "arrays.npz"
@@ -60,12 +61,12 @@ def load_result(folder: Path) -> JobResult:
     """The result saved in `folder`, equal in every bit.
 
     Raises:
-        SpoolError: there is none, it is damaged, or another version of the schema wrote it.
+        SpoolError: there is none, it is damaged, or a newer runtime wrote it.
     """
     try:
         document = json.loads((folder / _JSON).read_bytes())
         version = document["schema_version"]
-        if version == SCHEMA_VERSION:
+        if version <= SCHEMA_VERSION:
             packed = (folder / _ARRAYS).read_bytes()
             if _digest(document["result"], packed) != document["sha256"]:
                 raise ValueError("the two files are not those that were written together")
@@ -78,7 +79,7 @@ def load_result(folder: Path) -> JobResult:
             f"the result in {folder.name} is damaged ({type(error).__name__}); run the job again"
         ) from error
     raise SpoolError(
-        f"the result in {folder.name} has schema version {version}, this program reads {SCHEMA_VERSION}; "
+        f"the result in {folder.name} has schema version {version}, this program reads {SCHEMA_VERSION} and older; "
         "finish it with the program that wrote it, or run the job again"
     )
 
@@ -138,7 +139,7 @@ def _decode(value: Any, hint: Any, arrays: Any) -> Any:
         return hint(value)
     if dataclasses.is_dataclass(hint):
         hints = typing.get_type_hints(hint)
-        if set(value) != {field.name for field in dataclasses.fields(hint)}:
+        if not set(value) <= {field.name for field in dataclasses.fields(hint)}:
             raise ValueError("the fields are not those of this program")
         return cast(Any, hint)(**{name: _decode(item, hints[name], arrays) for name, item in value.items()})
     return float(value) if hint is float else value

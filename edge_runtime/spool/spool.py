@@ -63,10 +63,11 @@ def open_spool(config: Config) -> Spool:
 def prepare_spool(config: Config) -> None:
     """Make the spool usable before any role starts: folders, version, journal; and take in what the journal lacks.
 
-    A missing or damaged journal is rebuilt from the files. The caller holds the spool's lock.
+    A missing or damaged journal is rebuilt from the files, an older one is migrated. The caller holds the spool's lock.
 
     Raises:
         SpoolError: the spool cannot be used.
+        SpoolTooNew: a newer runtime made it.
     """
     layout = Layout(Path(config.spool.path))
     layout.create()
@@ -76,6 +77,7 @@ def prepare_spool(config: Config) -> None:
         for suffix in ("-wal", "-shm"):
             layout.journal.with_name(layout.journal.name + suffix).unlink(missing_ok=True)
         log.error("journal damaged and set aside", extra={"event": {"file": aside.name}})
+    Journal(layout.journal, migrate=True).close()
     spool = open_spool(config)
     try:
         spool.store.recover()
@@ -159,12 +161,15 @@ def _proven_state(folder: Path, config: Config, pipeline_name: str) -> tuple[str
 
 
 def destinations_of(config: Config, pipeline_name: str) -> dict[str, tuple[ResultKind, ...]]:
-    """Which kinds of result each destination of a pipeline takes. JSON goes to folders only."""
+    """Which kinds of result each destination of a pipeline takes. JSON goes to folders only, events to webhooks."""
     pipeline = config.pipeline(pipeline_name)
     types = {d.name: d.type for d in config.destinations}
     wanted: dict[str, tuple[ResultKind, ...]] = {}
     if pipeline is not None:
         for send in pipeline.send_to:
+            if types[send.name] == "webhook":
+                wanted[send.name] = (ResultKind.EVENT,)
+                continue
             kinds = [ResultKind(kind) for kind in send.results or pipeline.results]
             wanted[send.name] = tuple(k for k in kinds if k is not ResultKind.JSON or types[send.name] == "folder")
     return wanted
@@ -179,6 +184,7 @@ def write_manifest(folder: Path, results: tuple[ResultObject, ...]) -> None:
             "sha256": r.sha256,
             "sop_class_uid": r.sop_class_uid,
             "sop_instance_uid": r.sop_instance_uid,
+            **({} if r.destination is None else {"destination": r.destination}),
         }
         for r in results
     ]

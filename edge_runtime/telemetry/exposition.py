@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -11,7 +12,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from edge_runtime.telemetry.metrics import LATENCY_BUCKETS_SECONDS, Labels, Metric, Sample
+from edge_runtime.telemetry.metrics import Labels, Metric, Sample
 
 Key = tuple[str, Labels]
 Value = list[float]
@@ -25,6 +26,7 @@ class Exposition(Collector):
         self._lock = threading.Lock()
         self._current: dict[str, dict[Key, Value]] = {}
         self._before: dict[Key, Value] = dict(self._zeros(values))
+        self._raised_at: dict[Key, float] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -32,9 +34,15 @@ class Exposition(Collector):
         for name, metric in self._metrics.items():
             if metric.kind != "gauge":
                 sets = [known if known is not None else values.get(label, ()) for label, known in metric.labels.items()]
-                width = 1 if metric.kind == "counter" else len(LATENCY_BUCKETS_SECONDS) + 2
+                width = 1 if metric.kind == "counter" else len(metric.buckets) + 2
                 for labels in itertools.product(*sets):
                     yield (name, labels), [0.0] * width
+
+    def extend(self, values: Mapping[str, Labels]) -> None:
+        """Series of label values that are new begin at 0."""
+        with self._lock:
+            for key, zero in self._zeros(values):
+                self._before.setdefault(key, zero)
 
     def update(self, role: str, samples: Iterable[Sample]) -> None:
         """Take the newest samples of a role's process."""
@@ -42,7 +50,10 @@ class Exposition(Collector):
             current = self._current.setdefault(role, {})
             for name, labels, value in samples:
                 if name in self._metrics:
-                    current[name, tuple(labels)] = list(value) if isinstance(value, list) else [float(value)]
+                    key, new = (name, tuple(labels)), list(value) if isinstance(value, list) else [float(value)]
+                    if self._metrics[name].kind == "counter" and new[0] > current.get(key, [0.0])[0]:
+                        self._raised_at[key] = time.time()
+                    current[key] = new
 
     def ended(self, role: str) -> None:
         """The role's process is gone: keep what it counted."""
@@ -53,16 +64,28 @@ class Exposition(Collector):
 
     def collect(self) -> Iterator[Family]:
         """Every family with its samples."""
+        grouped: dict[str, list[tuple[Labels, Value]]] = {}
+        for (name, labels), value in sorted(self._totals().items()):
+            grouped.setdefault(name, []).append((labels, value))
+        for name, metric in self._metrics.items():
+            yield _family(name, metric, grouped.get(name, []))
+
+    def values(self, name: str) -> dict[Labels, float]:
+        """The samples of a counter or gauge by their labels."""
+        return {labels: value[0] for (found, labels), value in self._totals().items() if found == name}
+
+    def raised_at(self, name: str) -> dict[Labels, float]:
+        """When each sample of a counter last went up (Unix seconds), of those that did since the start."""
+        with self._lock:
+            return {labels: at for (found, labels), at in self._raised_at.items() if found == name}
+
+    def _totals(self) -> dict[Key, Value]:
         with self._lock:
             totals = {key: list(value) for key, value in self._before.items()}
             for samples in self._current.values():
                 for key, value in samples.items():
                     totals[key] = _add(totals.get(key), value)
-        grouped: dict[str, list[tuple[Labels, Value]]] = {}
-        for (name, labels), value in sorted(totals.items()):
-            grouped.setdefault(name, []).append((labels, value))
-        for name, metric in self._metrics.items():
-            yield _family(name, metric, grouped.get(name, []))
+        return totals
 
     def render(self) -> bytes:
         """The text format."""
@@ -79,7 +102,7 @@ def _family(name: str, metric: Metric, samples: list[tuple[Labels, Value]]) -> F
         histogram = HistogramMetricFamily(name, metric.help, labels=labels)
         for values, numbers in samples:
             counts = list(itertools.accumulate(numbers[:-1]))
-            bounds = [*(str(bound) for bound in LATENCY_BUCKETS_SECONDS), "+Inf"]
+            bounds = [*(str(bound) for bound in metric.buckets), "+Inf"]
             histogram.add_metric(values, list(zip(bounds, counts, strict=True)), numbers[-1])
         return histogram
     if metric.kind == "counter":

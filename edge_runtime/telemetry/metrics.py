@@ -38,6 +38,9 @@ class NullMetrics:
 LATENCY_BUCKETS_SECONDS = (
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
 )  # fmt: skip
+RATIO_BUCKETS = (
+    0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95,
+)  # fmt: skip
 
 Labels = tuple[str, ...]
 
@@ -47,11 +50,13 @@ class Metric:
     """One family: its kind, its help text, and the label names with their closed sets of values.
 
     A label without values in `METRICS` takes them from the configuration (pipelines, stages, destinations).
+    `buckets` are the upper bounds of a histogram, in the unit that its name carries.
     """
 
     kind: str  # counter | gauge | histogram
     help: str
     labels: Mapping[str, Labels | None] = field(default_factory=dict)
+    buckets: tuple[float, ...] = LATENCY_BUCKETS_SECONDS
 
 
 class RoleMetrics:
@@ -76,9 +81,10 @@ class RoleMetrics:
         """Record one value of a histogram. What a clock that jumped makes negative counts as 0."""
         key = self._key(name, "histogram", labels)
         value = value if value >= 0 else 0.0
+        bounds = self._metrics[name].buckets
         with self._lock:
-            buckets = self._buckets.setdefault(key, [0.0] * (len(LATENCY_BUCKETS_SECONDS) + 2))
-            buckets[bisect.bisect_left(LATENCY_BUCKETS_SECONDS, value)] += 1
+            buckets = self._buckets.setdefault(key, [0.0] * (len(bounds) + 2))
+            buckets[bisect.bisect_left(bounds, value)] += 1
             buckets[-1] += value
 
     def set(self, name: str, value: float, **labels: str) -> None:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from support.hooks import StubHook, hook_settings
 from support.pacs import StubPacs, StubWeb, free_port, orthanc, storescp
 from support.parcels import data_set_bytes, make_parcel
 
 from edge_runtime import config
-from edge_runtime.deliver.base import Destination, Outcome, Reason
+from edge_runtime.deliver.base import Destination, Outcome, Parcel, Reason
 from edge_runtime.deliver.registry import accepted_kinds, build_destination
 from edge_runtime.domain import ResultKind
 
@@ -85,6 +86,13 @@ def disk(_request, folder: Path) -> Iterator[Kit]:
     yield Kit(there, away, lambda: [path.read_bytes() for path in out.iterdir()])
 
 
+@contextlib.contextmanager
+def webhook(_request, folder: Path) -> Iterator[Kit]:
+    with StubHook().running() as peer:
+        there, away = (hook_settings(folder, f"http://127.0.0.1:{port}/edge") for port in (peer.port, free_port()))
+        yield Kit(there, away, lambda: [post.body for post in peer.posts])
+
+
 PEER = pytest.mark.peer
 
 
@@ -96,6 +104,7 @@ PEER = pytest.mark.peer
         stub_web,
         pytest.param(orthanc_web, marks=PEER),
         disk,
+        webhook,
     ],
     ids=lambda kit: kit.__name__,
 )
@@ -108,9 +117,15 @@ def built(settings: config.Destination) -> Destination:
     return build_destination(settings, "EDGE")
 
 
+def made(kit: Kit, folder: Path, count: int = 3, extra_bytes: int = 0) -> list[Parcel]:
+    """Parcels, each with other bytes, of kinds that the destination takes."""
+    kinds = [kind for kind in KINDS if kind in accepted_kinds(kit.there)] or [ResultKind.EVENT] * 3
+    return [make_parcel(folder / str(n), kinds[n], extra_bytes=extra_bytes + n) for n in range(count)]
+
+
 def test_what_is_sent_is_done_and_sent_again_is_the_same_object(kit, tmp_path):
     """All objects of a job arrive; a second send is done too; what the peer holds is byte for byte ours, both times."""
-    parcels = [make_parcel(tmp_path / "spool", kind, extra_bytes=50_001) for kind in KINDS]
+    parcels = made(kit, tmp_path / "spool", extra_bytes=50_001)
     destination = built(kit.there)
     first = list(destination.send_many(parcels))
     again = list(destination.send_many(parcels))
@@ -126,7 +141,7 @@ def test_what_is_sent_is_done_and_sent_again_is_the_same_object(kit, tmp_path):
 
 def test_an_altered_file_is_parked_and_the_others_go_on(kit, tmp_path):
     """One changed bit keeps an object back, and nothing of it reaches the peer."""
-    good, bad = (make_parcel(tmp_path / "spool", kind) for kind in KINDS[:2])
+    good, bad = made(kit, tmp_path / "spool", 2)
     content = bytearray(bad.path.read_bytes())
     content[-1] ^= 1
     bad.path.write_bytes(content)
@@ -141,7 +156,7 @@ def test_an_altered_file_is_parked_and_the_others_go_on(kit, tmp_path):
 
 def test_a_missing_file_is_parked_and_the_others_go_on(kit, tmp_path):
     """A result that is no longer in the spool is said to be missing."""
-    good, gone = (make_parcel(tmp_path / "spool", kind) for kind in KINDS[:2])
+    good, gone = made(kit, tmp_path / "spool", 2)
     gone.path.unlink()
     deliveries = list(built(kit.there).send_many([gone, good]))
     assert [d.reason for d in deliveries] == [Reason.MISSING, Reason.STORED]
@@ -150,7 +165,7 @@ def test_a_missing_file_is_parked_and_the_others_go_on(kit, tmp_path):
 
 def test_an_absent_destination_defers_everything(kit, tmp_path):
     """Nothing is lost and nothing parked while the peer is away, and the round ends."""
-    parcels = [make_parcel(tmp_path / "spool", kind) for kind in KINDS]
+    parcels = made(kit, tmp_path / "spool")
     deliveries = list(built(kit.away).send_many(parcels))
     assert [(d.outcome, d.reason) for d in deliveries] == [(Outcome.DEFERRED, Reason.AWAY)] * 3
     assert deliveries[0].away
@@ -158,10 +173,10 @@ def test_an_absent_destination_defers_everything(kit, tmp_path):
 
 def test_a_kind_that_the_destination_does_not_take_is_never_sent(kit, tmp_path):
     """JSON goes to folders only; if the caller did not filter it, it is parked and the others go on."""
-    json_parcel, sr = (make_parcel(tmp_path / "spool", kind) for kind in (ResultKind.JSON, ResultKind.SR))
+    json_parcel, (other,) = make_parcel(tmp_path / "spool", ResultKind.JSON), made(kit, tmp_path / "spool", 1)
     takes_json = ResultKind.JSON in accepted_kinds(kit.there)
     assert takes_json == (kit.there.type == "folder")
-    first, second = built(kit.there).send_many([json_parcel, sr])
+    first, second = built(kit.there).send_many([json_parcel, other])
     expected = (Outcome.DONE, Reason.STORED) if takes_json else (Outcome.PARKED, Reason.WRONG_KIND)
     assert (first.outcome, first.reason) == expected
     assert second.outcome is Outcome.DONE
@@ -169,7 +184,7 @@ def test_a_kind_that_the_destination_does_not_take_is_never_sent(kit, tmp_path):
 
 def test_a_send_that_is_given_up_can_be_begun_again(kit, tmp_path):
     """A sender closed after its first object leaves the destination fit for the next send."""
-    parcels = [make_parcel(tmp_path / "spool", kind) for kind in KINDS]
+    parcels = made(kit, tmp_path / "spool")
     destination = built(kit.there)
     sending = destination.send_many(parcels)
     assert next(sending).outcome is Outcome.DONE
@@ -185,11 +200,11 @@ def test_every_destination_declares_a_bound_that_grows_with_the_object(kit):
 
 def test_no_detail_for_the_log_names_the_object(kit, tmp_path):
     """What a Delivery says may be logged: no instance UID, no patient, no path."""
-    parcels = [make_parcel(tmp_path / "spool", kind) for kind in KINDS]
+    parcels = made(kit, tmp_path / "spool")
     altered = replace(parcels[0], sha256="0" * 64)
     settings = (kit.there, kit.away)
     details = [d.detail for s in settings for d in built(s).send_many([*parcels, altered])]
     assert len(details) == 8
     for text in details:
-        assert not any(p.sop_instance_uid in text or str(p.path) in text for p in parcels)
+        assert not any((p.sop_instance_uid or p.sha256) in text or str(p.path) in text for p in parcels)
         assert "Nobody" not in text

@@ -12,17 +12,21 @@ import onnx
 import pytest
 import yaml
 from onnx import TensorProto, helper, numpy_helper
+from support.dicom_objects import ct_series
+from support.models import build_engine, card, network, segmenter
 from support.pacs import wait_until
 from support.site import ball_series, save_series, write_config
 
 from benchmarks.cli import main
 from benchmarks.peers import dcmtk
 from benchmarks.peers.day_script import command
-from benchmarks.places import FolderPlace, segmentation
+from benchmarks.places import FolderPlace, segments
 from benchmarks.scenarios.ingest import cases, targets
 from benchmarks.scenarios.schema import Ingest
 
 pytestmark = pytest.mark.peer
+
+STEPS = ["decode", "preprocess", "inference", "postprocess", "write", "send"]
 
 
 def site(tmp_path, engines, modality):
@@ -57,7 +61,8 @@ def assert_sound(document, rounds):
         if "target" in figure:
             assert figure["verdict"] == "none: a reduced run"
     provenance = document["provenance"]
-    assert provenance["engines"]["bright"]["sha256"] and len(provenance["configuration_sha256"]) == 64
+    assert provenance["engines"] and all(one["sha256"] for one in provenance["engines"].values())
+    assert len(provenance["configuration_sha256"]) == 64
     assert provenance["file_system"]["type"]
 
 
@@ -78,9 +83,13 @@ def test_ingest_measures_every_case_and_finds_every_acknowledged_instance(tmp_pa
 
 def test_idle_names_the_memory_of_every_role_and_what_the_golden_runs_took(tmp_path, engines):
     config = site(tmp_path, engines, "CT")
-    code, document = run(tmp_path, scenario(tmp_path, kind="idle", config=str(config)), "--reduced")
+    targets = {"ready_seconds": 3, "infer_megabytes": 400}
+    path = scenario(tmp_path, kind="idle", config=str(config), targets=targets)
+    code, document = run(tmp_path, path, "--reduced")
     assert code == 0
     assert_sound(document, rounds=1)
+    bounds = {name: figure["target"]["bound"] for name, figure in document["figures"].items() if "target" in figure}
+    assert bounds == {"ready": 3, "rss/infer": 400}
     figures = {name: figure["median"] for name, figure in document["figures"].items()}
     assert {f"rss/{role}" for role in ("supervisor", "receive", "infer", "report", "deliver")} <= set(figures)
     assert figures["ready less golden"] == pytest.approx(figures["ready"] - figures["golden"])
@@ -103,11 +112,76 @@ def test_study_follows_a_series_to_its_destination_and_times_the_bare_steps(tmp_
         f"{destination}/edge", f"{destination}/sequential", f"{destination}/edge : sequential"
     }  # fmt: skip
     (steps,) = document["details"][f"{destination}/steps"]
-    assert set(steps["sequential"]) == {"decode", "preprocess", "inference", "postprocess", "write", "send"}
+    assert set(steps["sequential"]) == set(STEPS)
     assert set(steps["edge"]["stages"]) == {"find"}
     parts = [value for key, value in steps["edge"].items() if key != "stages"]
     assert sum(parts) == pytest.approx(document["figures"][f"{destination}/edge"]["samples"][0], abs=0.01)
-    assert document["checks"] == {f"{destination}/dice of edge and sequential": 1.0}
+    assert document["checks"] == {f"{destination}/segments of edge": 1, f"{destination}/dice of edge and sequential": 1}
+
+
+BRIGHT = {"value": "4147007", "scheme": "SCT", "meaning": "Mass"}
+KIND = {"value": "49755003", "scheme": "SCT", "meaning": "Morphologically Abnormal Structure"}
+
+
+def triage_site(tmp_path):
+    """Three stages as those of the head CT pipeline, of networks that see what is brighter than 500 HU, in windows."""
+    engines, shape = tmp_path / "engines", (1, 1, 8, 32, 32)
+    steps = [{"orient": "SPL"}, {"crop": "region"}, {"resample": {"spacing_mm": [4.0, 3.0, 3.0]}},
+             {"window": {"range": [0.0, 1000.0]}}, {"tile": {"shape": [8, 32, 32], "overlap": 0.25}}]  # fmt: skip
+    brightest = network(
+        [
+            helper.make_node("ReduceMax", ["image"], ["most"], axes=[1, 2, 3, 4], keepdims=0),
+            helper.make_node("Reshape", ["most", "shape"], ["probability"]),
+        ],
+        {"image": shape}, {"probability": (1, 1)}, {"shape": np.array([1, 1], dtype=np.int64)},
+    )  # fmt: skip
+    decode = {"detection": {"keep": "largest"}, "segmentation": {"keep": "each", "minimum_ml": 1.0}}
+    for name, task in (("triage", "classification"), ("lesions", "detection"), ("volume", "segmentation")):
+        label = {"name": "bright", "channel": 0 if name == "triage" else 1, "threshold": 0.5, "concept": BRIGHT}
+        extra = {"category": KIND} if name == "volume" else {}
+        document = card(task, shape, name=name, labels=[label | extra], decode=decode.get(task, {}))
+        document["preprocess"] = steps if name == "volume" else [step for step in steps if "crop" not in step]
+        build_engine(engines, document, brightest if name == "triage" else segmenter(shape))
+    stages = [
+        {"name": "triage", "engine": "triage"},
+        {"name": "lesions", "engine": "lesions", "when": "triage.bright.positive"},
+        {"name": "volume", "engine": "volume", "within": "lesions", "margin": 1.0, "optional": True},
+    ]
+    destinations = [{"name": "disk", "type": "folder", "path": str(tmp_path / "out")}]
+    return write_config(tmp_path / "site.yaml", engines, destinations, stages=stages)
+
+
+def test_a_study_of_several_stages_windows_and_lesions_is_followed_and_compared(tmp_path):
+    z, y, x = np.mgrid[0:12, 0:64, 0:64]
+    balls = [((z - 6) * 4) ** 2 + (y - row) ** 2 + (x - 32) ** 2 < 100 for row in (20, 44)]
+    save_series(ct_series(np.where(np.logical_or(*balls), 900, -1000), spacing_mm=(4.0, 1.0, 1.0)), tmp_path / "series")
+    keys = {"series": str(tmp_path / "series"), "peers": ["sequential"]}
+    path = scenario(tmp_path, kind="study", config=str(triage_site(tmp_path)), **keys)
+    code, document = run(tmp_path, path, "--reduced")
+    assert code == 0, document["problems"]
+    assert_sound(document, rounds=1)
+    assert document["checks"] == {"folder/segments of edge": 2, "folder/dice of edge and sequential": 1.0}
+    (steps,) = document["details"]["folder/steps"]
+    assert set(steps["edge"]["stages"]) == {"triage", "lesions", "volume"}
+
+
+def test_a_queue_is_delivered_whole_and_measured_beside_the_bare_engines(tmp_path):
+    path = scenario(tmp_path, kind="queue", config=str(triage_site(tmp_path)))
+    code, document = run(tmp_path, path, "--reduced")
+    assert code == 0, document["problems"]
+    figures = document["figures"]
+    assert document["checks"] == {"series delivered": 4, "with the same answers as sequential": 4, "positive": 4}
+    for peer in ("engines", "sequential"):
+        top, bottom = figures["edge"]["samples"], figures[peer]["samples"]
+        assert figures[f"edge : {peer}"]["samples"] == [top[0] / bottom[0]]
+    bare = [figures[f"sequential/{step}"]["median"] for step in STEPS]
+    assert 60 * 4 / sum(bare) == pytest.approx(figures["sequential"]["median"])
+    assert 60 * 4 / bare[STEPS.index("inference")] == pytest.approx(figures["engines"]["median"])
+    roles = {"supervisor", "receive", "infer", "decode workers", "report", "deliver"}
+    assert {name.removeprefix("cpu/") for name in figures if name.startswith("cpu/")} == roles
+    assert figures["cpu/infer"]["median"] > 0 and figures["rss/infer/most"]["median"] > 50
+    assert {name for name, figure in figures.items() if "target" in figure} == {"edge : engines", "infer growth"}
+    assert not list((tmp_path / "work").iterdir())
 
 
 def test_a_study_that_fails_says_why_and_ends_with_1(tmp_path, engines):
@@ -181,5 +255,5 @@ def test_the_day_script_answers_a_series_with_seg_sr_captures_and_json(tmp_path)
     files = place.files()
     assert [path.suffix for path in files].count(".dcm") == 6 and [path.suffix for path in files].count(".json") == 1
     assert place.last_arrival() > began
-    mask = segmentation(files)
+    (mask,) = segments(files)
     assert sum(int(frame.sum()) for frame in mask.values()) == pytest.approx(718, rel=0.2)

@@ -220,6 +220,8 @@ def test_when_the_restart_budget_is_spent_images_are_still_received_and_readines
     status, body = daemon.get("/readyz")
     assert status == 503
     assert [reason["role"] for reason in json.loads(body)] == ["infer"]
+    assert daemon.metric("edge_role_budget_spent_total", role="infer") == 1
+    wait_until(lambda: [daemon.metric("edge_role_ready", role=role) for role in ("infer", "receive")] == [0, 1])
     assert daemon.get("/livez")[0] == 200
     send_series(ball_series("kept"), tmp_path / "in", daemon)
     assert len(list((daemon.spool / "instances").rglob("*.dcm"))) == 8

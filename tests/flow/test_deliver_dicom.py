@@ -129,7 +129,8 @@ def test_a_rejected_association_is_deferred_with_its_reason_after_one_try(parcel
     with raw_server(behave) as port:
         deliveries = list(destination(port).send_many(parcels))
     assert {(d.outcome, d.reason) for d in deliveries} == {(Outcome.DEFERRED, Reason.REFUSED_ASSOCIATION)}
-    assert deliveries[0].detail == f"association rejected, result {result} source 1 reason 7"
+    numbers = f"result {result} source 1 reason 7"
+    assert deliveries[0].detail == f"association rejected: called AE title not recognized ({numbers})"
     assert deliveries[0].retry_after_seconds == later
     assert len(connections) == 1
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel
 import numpy as np
+from support.built_engines import ROOT, built_engines
 
-from converters.cli import main as convert
 from edge_runtime import config
 from edge_runtime.domain import Geometry, SourceImage, Volume
-from edge_runtime.engines.verify import verify
-from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.yaml_schema import read_schema
 
-ROOT = Path(__file__).parents[2]
 TEMPLATES = Path("/usr/share/mricron/templates")
 ENGINES = ("mr-brain-locator", "mr-brain-segmenter")
 # What the published program gives for this head, and how well it agrees with the reference brain.
@@ -25,24 +21,8 @@ PUBLISHED_DICE = 0.93585
 
 
 def engines_folder() -> Path:
-    """The repository's engines folder with both engines built and verified; built once, used again."""
-    folder = ROOT / "engines"
-    with (folder / "mr-brain-segmenter" / "model.yaml").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _build_missing(folder)
-    return folder
-
-
-def _build_missing(folder: Path) -> None:
-    for name in ENGINES:
-        built = folder / name / "onnxruntime-fp32"
-        try:
-            verify(built, (), allow_unsigned=True)
-        except EdgeRuntimeError:
-            code = convert(
-                ["build", str(folder / name), "--target", "onnxruntime", "--precision", "fp32", "--output", str(built)]
-            )
-            assert code == 0, f"edge-convert build {name} ended with {code}"
+    """The repository's engines folder with both engines built."""
+    return built_engines(ENGINES)
 
 
 def pipeline_config() -> tuple[config.Pipeline, config.Engines]:

@@ -38,9 +38,9 @@ def make_parcel(
 ) -> Parcel:
     """A result file of that kind in `folder`, and the parcel that names it."""
     folder.mkdir(parents=True, exist_ok=True)
-    if kind is ResultKind.JSON:
-        path = folder / "result.json"
-        path.write_bytes(b'{"answer": "negative"}\n')
+    if kind in (ResultKind.JSON, ResultKind.EVENT):
+        path = folder / ("result.json" if kind is ResultKind.JSON else "event-alert.json")
+        path.write_bytes(b'{"answer": "negative", "note": "%s"}\n' % (b"x" * extra_bytes))
         return Parcel(job_id, kind, path, sha256(path), None, None, path.name)
     dataset = _dataset(SOP_CLASSES[kind], extra_bytes)
     dataset.file_meta.TransferSyntaxUID = syntax

@@ -73,15 +73,16 @@ def bright_network(layers: int = 0) -> bytes:
     return model.SerializeToString()
 
 
-def build_engine(engines: Path, layers: int = 0) -> Path:
-    """An engines folder with the engine `bright`, built by the converter."""
+def build_engine(engines: Path, layers: int = 0, name: str = "bright") -> Path:
+    """An engines folder with one engine more, built by the converter."""
     from converters.cli import main
 
-    folder = engines / "bright"
+    folder = engines / name
     folder.mkdir(parents=True)
     network = bright_network(layers)
     (folder / "bright.onnx").write_bytes(network)
-    (folder / "model.yaml").write_text(CARD.format(sha256=hashlib.sha256(network).hexdigest()))
+    card = CARD.format(sha256=hashlib.sha256(network).hexdigest()).replace("name: bright", f"name: {name}")
+    (folder / "model.yaml").write_text(card)
     options = ["--target", "onnxruntime", "--precision", "fp32", "--output", str(folder / "onnxruntime-fp32")]
     assert main(["build", str(folder), *options]) == 0
     return engines

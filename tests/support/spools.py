@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from edge_runtime.config import Config, Destination, Pipeline, Retention, SendTo, Stage
+from edge_runtime.config import RESULT_KINDS, Config, Destination, Pipeline, Retention, SendTo, Stage
 from edge_runtime.config import Spool as SpoolKeys
 from edge_runtime.domain import ResultKind, ResultObject
 from edge_runtime.spool.jobs import Job
@@ -16,6 +16,7 @@ from edge_runtime.spool.spool import Spool, write_manifest
 NOW = 1_790_000_000.0
 KEY = "k" * 64
 PIPELINE = "head"
+EVERYTHING = tuple(ResultKind(kind) for kind in RESULT_KINDS)
 
 
 def make_config(folder: Path, retention: Retention | None = None) -> Config:
@@ -76,7 +77,7 @@ def conclude(spool: Spool, job: Job) -> Job:
     return spool.jobs.step(job.id, "conclude")
 
 
-def write_report(spool: Spool, job: Job, kinds: tuple[ResultKind, ...] = tuple(ResultKind)) -> tuple[ResultObject, ...]:
+def write_report(spool: Spool, job: Job, kinds: tuple[ResultKind, ...] = EVERYTHING) -> tuple[ResultObject, ...]:
     """The job's report folder as the report role leaves it, before the journal hears of it."""
     folder = spool.layout.job(job.id) / "report"
     folder.mkdir()
@@ -94,9 +95,8 @@ def report(spool: Spool, job: Job, destinations: dict[str, tuple[ResultKind, ...
     """The job, reported, its deliveries queued."""
     spool.jobs.step(job.id, "report")
     results = write_report(spool, job)
-    everything = tuple(ResultKind)
-    dicom = tuple(kind for kind in everything if kind is not ResultKind.JSON)
-    spool.deliveries.add_results(job.id, results, destinations or {"disk": everything, "pacs": dicom})
+    dicom = tuple(kind for kind in EVERYTHING if kind is not ResultKind.JSON)
+    spool.deliveries.add_results(job.id, results, destinations or {"disk": EVERYTHING, "pacs": dicom})
     return spool.jobs.step(job.id, "commit")
 
 

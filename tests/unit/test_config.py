@@ -153,6 +153,16 @@ RULES = [
     ("destinations[0].retry_seconds", 301),
     ("http.host", ""),
     ("http.port", 65536),
+    ("http.host", "0.0.0.0"),
+    ("http.host", "::"),
+    ("http.host", "edge-1"),
+    ("http.thumbnails", "sometimes"),
+    ("http.tls", {"certificate": "", "key": "k"}),
+    ("http.tls", {"certificate": "c"}),
+    ("http.login", {"user": "a:b", "password_file": "p"}),
+    ("http.login", {"user": "a", "password_file": ""}),
+    ("http.metrics", {"host": "", "port": 1}),
+    ("http.metrics", {"port": 65536}),
 ]
 
 
@@ -190,3 +200,16 @@ def test_a_stage_name_with_a_dot_can_be_named_by_within(tmp_path: Path) -> None:
 def test_a_port_of_zero_lets_the_system_choose_where_we_listen(tmp_path: Path) -> None:
     assert read(tmp_path, changed("receive.dicom.port", 0)).receive.dicom.port == 0
     assert read(tmp_path, changed("http.port", 0)).http.port == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
+def test_the_page_on_this_computer_needs_no_login(tmp_path: Path, host: str) -> None:
+    assert read(tmp_path, changed("http.host", host)).http.login is None
+
+
+def test_the_page_goes_out_with_tls_and_a_login_and_not_with_one_of_them(tmp_path: Path) -> None:
+    tls, login = {"certificate": "c", "key": "k"}, {"user": "u", "password_file": "p"}
+    assert read(tmp_path, changed("http", {"host": "0.0.0.0", "tls": tls, "login": login})).http.host == "0.0.0.0"
+    for part, missing in (({"tls": tls}, "http.login"), ({"login": login}, "http.tls")):
+        with pytest.raises(ConfigurationInvalid, match=f"needs {missing};"):
+            read(tmp_path, changed("http", {"host": "0.0.0.0", **part}))

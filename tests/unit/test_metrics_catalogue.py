@@ -6,8 +6,9 @@ from pathlib import Path
 from edge_runtime import metrics
 from edge_runtime.assemble import volume, worker_process
 from edge_runtime.deliver.base import Outcome, Reason
+from edge_runtime.domain import Answer, StageOutcome
 from edge_runtime.receive import negotiation, statuses, wire
-from edge_runtime.supervisor import ROLES
+from edge_runtime.role import ROLES
 
 SOURCE = Path(metrics.__file__).parent
 METHODS = {"count": "counter", "observe": "histogram", "set": "gauge"}
@@ -47,6 +48,8 @@ def test_the_sets_of_reasons_are_those_of_the_parts():
     assert set(metrics.DELIVERY_REASONS) == {reason.value for reason in Reason}
     assert set(metrics.DELIVERY_OUTCOMES) == {outcome.value for outcome in Outcome}
     assert set(metrics.ROLES) == set(ROLES)
+    assert set(metrics.STAGE_OUTCOMES) == {outcome.value for outcome in StageOutcome}
+    assert set(metrics.ANSWERS) == {answer.value for answer in Answer}
 
 
 def test_every_protocol_error_has_a_label():

@@ -1,16 +1,19 @@
 """Scenario files, and the command line around them."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pydicom
 import pytest
 
 from benchmarks.cli import main
-from benchmarks.places import agreement
+from benchmarks.places import agreement, answers, segments
 from benchmarks.provenance import FileSystem, Watch, file_system
 from benchmarks.record import BenchFailed, Record
-from benchmarks.scenarios.schema import Ingest, read_scenario, shipped
+from benchmarks.scenarios.following import moments
+from benchmarks.scenarios.schema import IdleTargets, Ingest, read_scenario, shipped
+from benchmarks.scenarios.series import phantoms
 from benchmarks.site import work_folder
 from benchmarks.slices import CtSlices, read_series, write_again
 
@@ -18,14 +21,21 @@ from benchmarks.slices import CtSlices, read_series, write_again
 @pytest.mark.parametrize("name", shipped())
 def test_every_shipped_scenario_is_valid_and_has_a_reduced_version(name):
     found, scenario = read_scenario(name)
-    assert (found, scenario.kind) == (name, name)
+    assert (found, scenario.kind) == (name, name.removeprefix("ct-"))
     assert scenario.rounds >= 5, "fewer samples cannot be compared"
     assert scenario.reduced().rounds == 1
     assert dataclasses.replace(scenario) == scenario
 
 
-def test_the_three_scenarios_are_shipped():
-    assert shipped() == ["idle", "ingest", "study"]
+def test_the_scenarios_are_shipped():
+    assert shipped() == ["ct-idle", "ct-study", "idle", "ingest", "queue", "study"]
+
+
+def test_the_targets_of_a_start_are_those_of_the_scenario():
+    assert read_scenario("idle")[1].targets == IdleTargets(ready_less_golden_seconds=1.5, receive_megabytes=80)
+    assert read_scenario("ct-idle")[1].targets == IdleTargets(
+        ready_seconds=3, receive_megabytes=80, infer_megabytes=400
+    )
 
 
 @pytest.mark.parametrize(
@@ -38,6 +48,10 @@ def test_the_three_scenarios_are_shipped():
         ("- a list\n", "kind must be one of"),
         ("kind: [\n", "no YAML"),
         ("kind: study\npeers: [nobody]\n", "nobody"),
+        ("kind: queue\nseries: 20\n", "more than settled_after"),
+        ("kind: queue\nquiet_seconds: 0\n", "must be positive"),
+        ("kind: idle\ntargets: {ready_seconds: 0}\n", "ready_seconds: must be positive"),
+        ("kind: idle\ntargets: {redy_seconds: 3}\n", "did you mean 'ready_seconds'"),
     ],
 )
 def test_a_scenario_that_does_not_fit_is_one_usage_error(text, said, tmp_path, capsys):
@@ -49,7 +63,7 @@ def test_a_scenario_that_does_not_fit_is_one_usage_error(text, said, tmp_path, c
 
 def test_an_unknown_scenario_names_those_that_there_are(tmp_path, capsys):
     assert main(["run", "nosuch", "--json", str(tmp_path / "out.json")]) == 2
-    assert "idle, ingest, study" in capsys.readouterr().err
+    assert "idle, ingest, queue, study" in capsys.readouterr().err
 
 
 def test_a_result_that_could_not_be_written_is_refused_before_the_run(tmp_path, capsys):
@@ -118,12 +132,59 @@ def test_a_series_written_again_has_new_uids_and_the_same_pixels(tmp_path):
     assert [d.PixelData for d in series] == [d.PixelData for d in again]
 
 
-def test_agreement_is_dice_over_all_frames():
-    full, half = np.ones((4, 4), bool), np.eye(4, dtype=bool)
-    assert agreement({(0.0,): full}, {(0.0,): full}) == 1.0
-    assert agreement({(0.0,): full}, {(1.0,): full}) == 0.0
-    assert agreement({(0.0,): full}, {(0.0,): half}) == 2 * 4 / 20
-    assert agreement({}, {}) == 1.0
+FULL, HALF = np.ones((4, 4), bool), np.eye(4, dtype=bool)
+
+
+def test_agreement_is_dice_over_all_frames_of_a_segment():
+    assert agreement([{(0.0,): FULL}], [{(0.0,): FULL}]) == 1.0
+    assert agreement([{(0.0,): FULL}], [{(1.0,): FULL}]) == 0.0
+    assert agreement([{(0.0,): FULL}], [{(0.0,): HALF}]) == 2 * 4 / 20
+    assert agreement([], []) == 1.0
+
+
+def test_agreement_is_that_of_the_worst_segment_however_they_are_numbered():
+    first, second, third = {(0.0,): FULL}, {(1.0,): FULL}, {(1.0,): HALF}
+    assert agreement([first, second], [second, first]) == 1.0
+    assert agreement([first, second], [first, third]) == 2 * 4 / 20
+    for one_sided in ([first, second], [first]), ([first], [first, second]), ([first], []), ([], [first]):
+        assert agreement(*one_sided) == 0.0
+
+
+def test_no_seg_is_no_segment(tmp_path):
+    (tmp_path / "result.json").write_text("{}")
+    (folder,) = CtSlices(1).write(tmp_path / "in", 1)
+    assert segments([tmp_path / "result.json", *folder.iterdir()]) == []
+
+
+def test_answers_are_outcomes_and_findings_by_series(tmp_path):
+    document = {
+        "source_series_instance_uid": "2.25.1",
+        "stages": [{"name": "triage", "outcome": "ran"}],
+        "findings": [{"stage": "triage", "label": "bleed", "answer": "positive"}],
+    }
+    (tmp_path / "result.json").write_text(json.dumps(document))
+    assert answers([tmp_path / "result.json", tmp_path / "seg.dcm"]) == {
+        "2.25.1": [("stage", "triage", "ran"), ("triage", "bleed", "positive")]
+    }
+
+
+def test_moments_are_what_the_log_tells_and_when():
+    lines = [
+        "2026-11-23T04:00:00.250Z INFO infer: series complete job=00 pipeline=x",
+        "no line of ours",
+        "2026-11-23T04:00:01.000Z INFO report: report written job=00 files=3",
+    ]
+    (first, began), (second, ended) = moments(lines)
+    assert (first, second) == ("series complete", "report written")
+    assert ended - began == 0.75
+
+
+def test_phantoms_are_series_of_their_own_every_second_one_negative(tmp_path):
+    made = phantoms(2, slices=12, matrix=64, work=tmp_path)
+    assert [len(series) for series in made] == [12, 12]
+    assert len({series[0].SeriesInstanceUID for series in made}) == 2
+    assert (made[0][0].Rows, made[0][0].Modality, made[0][0].BodyPartExamined) == (64, "CT", "HEAD")
+    assert not np.array_equal(made[0][6].pixel_array, made[1][6].pixel_array)
 
 
 def test_the_targets_are_of_cases_that_are_measured():

@@ -12,24 +12,27 @@ from edge_runtime.deliver.dicomweb import DicomWebDestination
 from edge_runtime.deliver.folder import FolderDestination
 from edge_runtime.deliver.part10 import open_part10
 from edge_runtime.deliver.registry import accepted_kinds, build_destination
+from edge_runtime.deliver.webhook import WebhookDestination
 from edge_runtime.domain import ResultKind
 
 DICOM = config.Destination("pacs", "dicom", ae_title="ORTHANC", host="127.0.0.1", port=4242)
 WEB = config.Destination("web", "dicomweb", url="http://127.0.0.1:8042/dicom-web/")
 DISK = config.Destination("disk", "folder", path="/out")
+HOOK = config.Destination("alert", "webhook", url="https://example.org/edge", secret_file="/alert.key")
 
 
 def test_each_type_of_the_configuration_has_its_destination():
-    kinds = {DICOM: DicomDestination, WEB: DicomWebDestination, DISK: FolderDestination}
+    kinds = {DICOM: DicomDestination, WEB: DicomWebDestination, DISK: FolderDestination, HOOK: WebhookDestination}
     for settings, kind in kinds.items():
         destination = build_destination(settings, "EDGE")
         assert isinstance(destination, kind)
         assert destination.name == settings.name
 
 
-def test_json_goes_to_folders_only():
-    assert accepted_kinds(DISK) == frozenset(ResultKind)
-    assert accepted_kinds(DICOM) == accepted_kinds(WEB) == frozenset(ResultKind) - {ResultKind.JSON}
+def test_json_goes_to_folders_only_and_events_to_webhooks_only():
+    assert accepted_kinds(DISK) == frozenset(ResultKind) - {ResultKind.EVENT}
+    assert accepted_kinds(DICOM) == accepted_kinds(WEB) == accepted_kinds(DISK) - {ResultKind.JSON}
+    assert accepted_kinds(HOOK) == {ResultKind.EVENT}
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../x", "a/b", "/etc/passwd", "a\0b"])

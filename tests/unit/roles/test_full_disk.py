@@ -25,7 +25,7 @@ def link() -> Iterator[Link]:
 def test_news_of_stored_images_waits_until_the_journal_takes_it(spool: Spool, link: Link) -> None:
     receipts = [store_instance(spool, number) for number in range(200)]
     spool.journal.rows("PRAGMA max_page_count=1")  # SQLite then answers as on a full disk
-    indexer = Indexer(spool, link)
+    indexer = Indexer(spool, link, NullMetrics())
     for receipt in receipts:
         indexer.add(receipt)
     indexer.start()

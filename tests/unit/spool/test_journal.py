@@ -80,8 +80,10 @@ def test_an_older_journal_is_migrated_once_and_keeps_its_rows(tmp_path: Path, mo
         db.execute(INSERT, ("a", "b"))
     monkeypatch.setattr(journal_module, "JOURNAL_VERSION", JOURNAL_VERSION + 1)
     monkeypatch.setitem(journal_module.MIGRATIONS, JOURNAL_VERSION, "CREATE TABLE later (x TEXT) STRICT")
+    with pytest.raises(SpoolError, match="start the daemon"):
+        Journal(path)
     for _ in range(2):
-        with closing(Journal(path)) as new:
+        with closing(Journal(path, migrate=True)) as new:
             assert count(new) == 1
             assert new.row("PRAGMA user_version")[0] == JOURNAL_VERSION + 1
     with closing(Journal(tmp_path / "new.sqlite")) as fresh:

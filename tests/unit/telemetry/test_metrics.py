@@ -15,7 +15,7 @@ from support.spools import make_config
 
 from edge_runtime.metrics import METRICS, label_values
 from edge_runtime.telemetry.exposition import Exposition
-from edge_runtime.telemetry.metrics import LATENCY_BUCKETS_SECONDS, Metric, NullMetrics, RoleMetrics
+from edge_runtime.telemetry.metrics import LATENCY_BUCKETS_SECONDS, RATIO_BUCKETS, Metric, NullMetrics, RoleMetrics
 
 FEW = {
     "edge_seen_total": Metric("counter", "Seen.", {"place": None, "end": ("good", "bad")}),
@@ -133,6 +133,20 @@ def test_buckets_are_cumulative_and_a_value_on_a_bound_is_within_it(values: list
     assert found["edge_wait_seconds_sum", (("place", "here"),)] == pytest.approx(sum(everything))
 
 
+def test_a_histogram_may_have_buckets_of_its_own() -> None:
+    own = {"edge_share_ratio": Metric("histogram", "Share.", {"place": None}, RATIO_BUCKETS)}
+    role, exposition = RoleMetrics(own, PLACES), Exposition(own, PLACES)
+    for value in (0.0, 0.05, 0.5, 0.51, 0.96, 1.0):
+        role.observe("edge_share_ratio", value, place="here")
+    exposition.update("infer", role.snapshot())
+    found = samples(exposition)
+    counts = {le: found["edge_share_ratio_bucket", (("le", le), ("place", "here"))] for le in ("0.05", "0.5", "0.95")}
+    assert counts == {"0.05": 2, "0.5": 3, "0.95": 4}
+    assert found["edge_share_ratio_count", (("place", "here"),)] == 6
+    assert found["edge_share_ratio_bucket", (("le", "0.95"), ("place", "there"))] == 0
+    assert len([key for key in found if key[0] == "edge_share_ratio_bucket"]) == 2 * (len(RATIO_BUCKETS) + 1)
+
+
 def test_no_number_that_is_none_spoils_a_histogram(role: RoleMetrics) -> None:
     role.observe("edge_wait_seconds", math.nan, place="here")
     ((_, _, numbers),) = role.snapshot()
@@ -157,7 +171,7 @@ def test_the_catalogue_keeps_the_naming_rules() -> None:
         assert (metric.kind == "counter") == name.endswith("_total"), name
         assert metric.help.endswith("."), name
         assert not {"uid", "patient", "path", "job"} & set(metric.labels), name
-        assert metric.kind != "histogram" or name.endswith("_seconds"), name
+        assert metric.kind != "histogram" or name.endswith(("_seconds", "_ratio")), name
 
 
 def test_labels_without_values_get_them_from_the_configuration(tmp_path: Path) -> None:

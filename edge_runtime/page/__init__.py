@@ -1,0 +1,1 @@
+"""The HTTP server of the daemon and the status page: what a person may see of it. Never patient data."""

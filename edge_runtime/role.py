@@ -1,0 +1,79 @@
+"""One role as the supervisor knows it: its process, what it last said, and whether it hangs."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge_runtime.restart_policy import RestartBudget
+from edge_runtime.roles.link import send
+
+ROLES = ("deliver", "report", "infer", "receive")
+"""In the order of starting; they stop in the reverse order."""
+
+BEAT_SECONDS = 20.0
+"""A role whose main loop has not turned for this long, with nothing declared, has hung."""
+
+START_SECONDS = 120.0
+"""The same before a role is ready: a slow disk takes its time to load libraries."""
+
+
+@dataclass
+class Role:
+    """One role and its process, when it has one."""
+
+    name: str
+    budget: RestartBudget = field(default_factory=RestartBudget)
+    process: subprocess.Popen[bytes] | None = None
+    end: socket.socket | None = None
+    ready: bool = False
+    was_ready: bool = False
+    reasons: dict[str, str] = field(default_factory=dict)
+    activities: dict[str, tuple[str, float]] = field(default_factory=dict)
+    configuration: str = ""  # the file that it works with
+    engines: dict[str, str] | None = None
+    beat_at: float = 0.0
+    start_at: float = 0.0  # when to start it, while it has no process
+    down_reason: str = "starting"
+    blamed: tuple[str, str] | None = None  # activity and item that made it hang
+    killed: bool = False
+    drain_seconds: float | None = None  # while it is to end, for another process to take its place
+    told_to_drain: bool = False
+    untold: list[str] = field(default_factory=list)  # a configuration that it is to work with, until it was sent
+
+    def begin(self, process: subprocess.Popen[bytes], end: socket.socket, now: float) -> None:
+        """The role has a new process."""
+        self.down_reason = "starting" if self.drain_seconds is None else "reloading"
+        self.process, self.end, self.ready, self.beat_at = process, end, False, now
+        self.reasons, self.activities, self.blamed, self.killed = {}, {}, None, False
+        self.configuration, self.engines = "", None
+        self.drain_seconds, self.told_to_drain, self.untold = None, False, []
+
+    def hear(self, state: dict[str, Any]) -> None:
+        """Take what the role says of itself."""
+        self.ready, self.reasons, self.beat_at = state["ready"], state["reasons"], state["beat_at"]
+        self.activities = {name: (item, until) for name, (item, until) in state["activities"].items()}
+        self.configuration, self.engines = state["configuration"], state["engines"]
+        self.was_ready = self.was_ready or self.ready
+        self.ready = self.ready and self.drain_seconds is None
+
+    def leave(self, drain_seconds: float) -> None:
+        """Let it finish what it has begun and end, for another process to take its place."""
+        if self.process is not None and self.drain_seconds is None:
+            self.drain_seconds, self.ready, self.down_reason = drain_seconds, False, "reloading"
+
+    def tell(self) -> None:
+        """Send what the role was not told yet, if it takes it now."""
+        if self.end is not None and self.drain_seconds is not None and not self.told_to_drain:
+            self.told_to_drain = send(self.end, {"stop": self.drain_seconds, "replaced": True})
+        if self.end is not None and self.untold and send(self.end, {"configure": self.untold}):
+            self.untold = []
+
+    def hangs_at(self, now: float) -> tuple[str, str] | None:
+        """The activity and item that are past their bound, ("main loop", "") where that stands still, or None."""
+        late = next(((name, item) for name, (item, until) in self.activities.items() if now > until), None)
+        bound = BEAT_SECONDS if self.ready else START_SECONDS
+        silent = not self.activities and now - self.beat_at > bound
+        return late or (("main loop", "") if silent else None)
