@@ -235,7 +235,8 @@ def _webhook_url(url: str) -> None:
         raise ValueError(f"url: {error}") from error
     _require(bool(host), "url", "names no host")
     _require("@" not in parts.netloc, "url", "holds no user or password: events are signed with secret_file")
-    _require(parts.scheme == "https" or is_loopback(host), "url", "starts with https://; http:// is for this computer only")
+    safe = parts.scheme == "https" or is_loopback(host)
+    _require(safe, "url", "starts with https://; http:// is for this computer only")
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from edge_runtime.yaml_schema import read_schema
 
 
 def pacs(port: int, host: str = "127.0.0.1", **keys) -> dict:
-    return {"name": "pacs", "type": "dicom", "ae_title": "PACS", "host": host, "port": port, "timeout_seconds": 1.0,
+    return {"name": "pacs", "type": "dicom", "ae_title": "PACS", "host": host, "port": port, "timeout_seconds": 10.0,
             **keys}  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def test_a_closed_port(tmp_path, engines):
 
 def test_a_port_behind_a_wall(tmp_path, engines):
     with full_backlog() as port:
-        found = examined(site_of(tmp_path, engines, pacs(port)))["pacs: DICOM"]
+        found = examined(site_of(tmp_path, engines, pacs(port, timeout_seconds=0.5)))["pacs: DICOM"]
     assert found.outcome is Outcome.FAIL and "time-out" in found.found
 
 
@@ -120,7 +120,7 @@ def closing(connection, over):
 )
 def test_a_server_that_is_no_dicom(tmp_path, engines, behave, said):
     with raw_server(behave) as port:
-        found = examined(site_of(tmp_path, engines, pacs(port)))["pacs: DICOM"]
+        found = examined(site_of(tmp_path, engines, pacs(port, timeout_seconds=2.0)))["pacs: DICOM"]
     assert found.outcome is Outcome.FAIL and said in found.found
 
 
@@ -207,13 +207,13 @@ def test_a_dicomweb_service_is_told_from_what_is_none(tmp_path, engines):
             f"http://127.0.0.1:{peer.dicom_port}/dicom-web": "FAIL",
         }
         for url, outcome in urls.items():
-            settings = {"name": "web", "type": "dicomweb", "url": url, "timeout_seconds": 2.0}
+            settings = {"name": "web", "type": "dicomweb", "url": url, "timeout_seconds": 5.0}
             assert examined(site_of(tmp_path, engines, settings))["web: DICOMweb"].outcome.value == outcome, url
 
 
 def hook(tmp_path, url, **keys):
     return {"name": "alert", "type": "webhook", "url": url, "secret_file": str(tmp_path / "key"),
-            "timeout_seconds": 1.0, **keys}  # fmt: skip
+            "timeout_seconds": 10.0, **keys}  # fmt: skip
 
 
 def test_a_webhook_is_reached_without_an_event_and_gets_one_when_asked(tmp_path, engines):
@@ -398,7 +398,7 @@ def doctor(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_the_command_says_one_line_a_check_and_fails_where_one_fails(tmp_path, engines):
     disk = {"name": "disk", "type": "folder", "path": str(tmp_path / "out")}
     with storescp(tmp_path / "kept") as port:
-        config = write_config(tmp_path / "site.yaml", engines, [disk, pacs(port, timeout_seconds=5.0)])
+        config = write_config(tmp_path / "site.yaml", engines, [disk, pacs(port)])
         options = ["--set", f"spool.path={tmp_path / 'spool'}", "--set", f"receive.dicom.port={free_port()}",
                    "--set", f"http.port={free_port()}"]  # fmt: skip
         well = doctor(config, *options)

@@ -38,6 +38,7 @@ destinations:
   - {name: pacs, type: dicom, ae_title: ORTHANC, host: 127.0.0.1, port: 4242}
   - {name: web, type: dicomweb, url: "http://127.0.0.1:8042/dicom-web"}
   - {name: disk, type: folder, path: /var/lib/edge-runtime/out}
+  - {name: alert, type: webhook, url: "https://worklist.example.org/edge", secret_file: /etc/edge-runtime/alert.key}
 http: {host: 127.0.0.1, port: 9464}
 """
 
@@ -148,6 +149,17 @@ RULES = [
     ("destinations[1].host", "x"),
     ("destinations[2].path", None),
     ("destinations[2].calling_ae_title", "EDGE"),
+    ("destinations[2].secret_file", "/key"),
+    ("destinations[2].announce", "all"),
+    ("destinations[2].ca_file", "/ca.pem"),
+    ("destinations[1].identifiers", "accession"),
+    ("destinations[3].url", None),
+    ("destinations[3].url", "http://worklist.example.org/edge"),
+    ("destinations[3].url", "https://user:password@worklist.example.org/edge"),
+    ("destinations[3].secret_file", None),
+    ("destinations[3].announce", "negative"),
+    ("destinations[3].identifiers", "name"),
+    ("pipelines[0].send_to[1]", {"name": "alert", "results": ["json"]}),
     ("destinations[0].timeout_seconds", 0),
     ("destinations[0].retry_seconds", 0),
     ("destinations[0].retry_seconds", 301),
@@ -183,7 +195,7 @@ def test_the_line_of_a_rule_between_sections_is_that_of_the_reference(tmp_path: 
     (problem,) = caught.value.problems
     line = next(number for number, content in enumerate(text.splitlines(), 1) if "pax" in content)
     assert problem.place.endswith(f":{line}")
-    assert "there are: disk, pacs, web" in problem.message
+    assert "there are: alert, disk, pacs, web" in problem.message
 
 
 def test_what_is_sent_must_be_made(tmp_path: Path) -> None:
