@@ -20,6 +20,9 @@ _SETTLE_SECONDS = 0.3
 Mask = dict[tuple[float, ...], Any]
 """Frames (bool) of one segment by the position of their first pixel, mm."""
 
+Answers = dict[str, list[tuple[str, str, str]]]
+"""Outcomes of stages and answers of findings, by the UID of their series."""
+
 
 class Place(Protocol):
     """A destination. `document`: as the configuration has it; `argument`: as the day's script takes it."""
@@ -125,8 +128,8 @@ def _dice(a: Mask, b: Mask) -> float:
     return 2 * both / total if total else 1.0
 
 
-def answers(files: Sequence[Path]) -> dict[str, list[tuple[str, str, str]]]:
-    """What each JSON result among the files says, by the UID of its series: outcomes of stages, answers of findings."""
+def answers(files: Sequence[Path]) -> Answers:
+    """What each JSON result among the files says."""
     found = {}
     for path in files:
         if path.suffix == ".json":

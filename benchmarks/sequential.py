@@ -27,10 +27,11 @@ from edge_runtime.compose import compose_pipeline
 from edge_runtime.config import Config
 from edge_runtime.deliver.base import Outcome, Parcel
 from edge_runtime.deliver.registry import accepted_kinds, build_destination
-from edge_runtime.domain import Array, Image, InputInstance, JobResult, ResultKind, SourceImage, Volume
+from edge_runtime.domain import Array, Image, InputInstance, JobResult, SourceImage, Volume
 from edge_runtime.engines.required import verify_engines
 from edge_runtime.engines.views import Place, Region
 from edge_runtime.report.writer import prepare, write_results
+from edge_runtime.result_objects import ResultKind
 from edge_runtime.stages.key_images import key_images
 from edge_runtime.stages.pipeline import Pipeline
 from edge_runtime.stages.stage import Runner, Stage

@@ -17,9 +17,10 @@ from edge_runtime.assemble.match import matches
 from edge_runtime.compose import compose_pipelines
 from edge_runtime.config import Config
 from edge_runtime.config import Pipeline as PipelineConfig
-from edge_runtime.domain import Array, ResultKind
+from edge_runtime.domain import Array
 from edge_runtime.errors import EdgeRuntimeError, Refused
 from edge_runtime.report.writer import write_results
+from edge_runtime.result_objects import ResultKind
 from edge_runtime.roles.collect import series_key
 from edge_runtime.roles.study import Study, conclude
 from edge_runtime.spool.receipt import Arrival, Receipt

@@ -107,11 +107,6 @@ class Reloader:
         self._needs_restart: tuple[str, ...] = ()
         metrics.set("edge_configuration_restart_needed", 0.0)
 
-    @property
-    def busy(self) -> bool:
-        """True from the first look at a new configuration until all roles have it or none has."""
-        return self._wanted is not None
-
     def ask(self) -> None:
         """Read the configuration anew at the next turn, or when the present reload is over."""
         self._asked = True

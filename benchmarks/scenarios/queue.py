@@ -14,9 +14,9 @@ from pydicom.dataset import Dataset
 
 from benchmarks.daemon import Daemon
 from benchmarks.peers import dcmtk
-from benchmarks.places import FolderPlace, answers
+from benchmarks.places import Answers, FolderPlace, answers
 from benchmarks.record import BenchFailed, Record
-from benchmarks.sampler import Sampler, cpu_seconds
+from benchmarks.sampler import Sample, Sampler, cpu_seconds
 from benchmarks.scenarios.following import moments, wait_delivered
 from benchmarks.scenarios.schema import Queue
 from benchmarks.scenarios.series import phantoms
@@ -54,12 +54,13 @@ def run(scenario: Queue, record: Record) -> None:
         bench = _Bench(scenario, record, work, stack)
         bench.queue("warm", scenario.distinct)
         for number in range(1, scenario.rounds + 1):
-            bench.add(bench.queue(f"round-{number}", scenario.series))
+            edge, bare = bench.queue(f"round-{number}", scenario.series)
+            add_round(record, scenario.series, edge, bare)
             print(f"round {number} of {scenario.rounds} done", flush=True)
 
 
 @dataclass(frozen=True)
-class _Edge:
+class Edge:
     """What the daemon did with one queue. growth_bytes: of infer, after `settled_after` series."""
 
     seconds: float
@@ -72,7 +73,7 @@ class _Edge:
 
 
 @dataclass(frozen=True)
-class _Bare:
+class Bare:
     """What the process without a runtime did with the same queue."""
 
     steps: dict[str, float]
@@ -103,7 +104,7 @@ class _Bench:
         }
         return write_variant(self._scenario.config, self._work / f"{name}.yaml", pipeline, [place.document])
 
-    def queue(self, name: str, count: int) -> tuple[_Edge, _Bare]:
+    def queue(self, name: str, count: int) -> tuple[Edge, Bare]:
         """Have both sides do the same series, under UIDs never seen before.
 
         Raises:
@@ -114,7 +115,8 @@ class _Bench:
         settle()
         edge = self._edge(sorted({one.parent for one in series}), count)
         bare = self._bare(series)
-        self._check(count)
+        alike = same_answers(answers(self._edge_place.files()), answers(self._bare_place.files()), count)
+        self._record.checks.update(alike)
         shutil.rmtree(incoming)
         return edge, bare
 
@@ -123,7 +125,7 @@ class _Bench:
         sender = incoming / str(index % self._scenario.associations)
         return write_again(original, sender / f"{index:03d}", f"{name}-{index}")
 
-    def _edge(self, senders: Sequence[Path], count: int) -> _Edge:
+    def _edge(self, senders: Sequence[Path], count: int) -> Edge:
         daemon, place = self._daemon, self._edge_place
         place.forget()
         told = len(daemon.log.read_text().splitlines())
@@ -143,20 +145,18 @@ class _Bench:
         began = min(at for what, at in events if what == "series complete")
         concluded = sorted(at for what, at in events if what == "job concluded")
         first, start, end = sampler.samples[0], sampler.at(began), sampler.at(ended)
-        settled = sampler.at(concluded[min(self._scenario.settled_after, count) - 1])
-        rss = {name: [one.rss_bytes[name] for one in sampler.samples] for name in groups}
-        later = [one.rss_bytes["infer"] for one in sampler.samples if one.at >= settled.at]
-        return _Edge(
+        settled_at = concluded[min(self._scenario.settled_after, count) - 1]
+        return Edge(
             seconds=ended - began,
             engine_seconds=daemon.metric("edge_engine_seconds_sum") - engines_before,
             cpu_seconds={name: end.cpu_seconds[name] - start.cpu_seconds[name] for name in groups},
             cpu_seconds_before={name: start.cpu_seconds[name] - first.cpu_seconds[name] for name in groups},
-            rss_bytes=rss,
-            growth_bytes=max(later) - settled.rss_bytes["infer"],
+            rss_bytes={name: [one.rss_bytes[name] for one in sampler.samples] for name in groups},
+            growth_bytes=growth_bytes(sampler.samples, "infer", settled_at),
             received_in_time=sent_at <= began,
         )
 
-    def _bare(self, series: Sequence[Path]) -> _Bare:
+    def _bare(self, series: Sequence[Path]) -> Bare:
         self._bare_place.forget()
         steps: dict[str, float] = {}
         before = cpu_seconds(self._sequential.pid)
@@ -164,53 +164,57 @@ class _Bench:
             out = self._work / f"out-{one.parent.parent.name}-{one.name}"
             for step, seconds in self._sequential.analyse(one, out).items():
                 steps[step] = steps.get(step, 0.0) + seconds
-        return _Bare(steps, cpu_seconds(self._sequential.pid) - before)
+        return Bare(steps, cpu_seconds(self._sequential.pid) - before)
 
-    def _check(self, count: int) -> None:
-        """Every series must have come out on both sides, with the same stages run and the same answers."""
-        edge, bare = answers(self._edge_place.files()), answers(self._bare_place.files())
-        same = sum(1 for uid, said in edge.items() if bare.get(uid) == said)
-        positive = sum(1 for said in edge.values() if any(part[-1] == "positive" for part in said))
-        self._record.checks.update(
-            {"series delivered": len(edge), "with the same answers as sequential": same, "positive": positive}
-        )
-        if not len(edge) == same == count:
-            raise BenchFailed(f"of {count} series {len(edge)} were delivered, {same} with sequential's answers")
 
-    def add(self, measured: tuple[_Edge, _Bare]) -> None:
-        """Add a round to the record."""
-        edge, bare = measured
-        rates = {"edge": edge.seconds, "engines": bare.steps["inference"], "sequential": sum(bare.steps.values())}
-        for name, seconds in rates.items():
-            self._record.add(name, 60 * self._scenario.series / seconds, UNIT, higher_is_better=True)
-        for peer, target in (("engines", ENGINES_TARGET), ("sequential", None)):
-            self._record.add_ratio(f"edge : {peer}", ("edge", peer), higher_is_better=True, target=target)
-        self._add_cpu(edge, bare)
-        self._add_memory(edge.rss_bytes)
-        self._lower("infer growth", edge.growth_bytes / MEGABYTE, "MB", GROWTH_TARGET)
-        if not edge.received_in_time:
-            self._record.problems.append("a job began before all series were received: raise quiet_seconds")
+def growth_bytes(samples: Sequence[Sample], role: str, settled_at: float) -> int:
+    """The most that a role holds after a moment (Unix seconds), less what it held then; 0 where it never grew."""
+    later = [sample.rss_bytes[role] for sample in samples if sample.at >= settled_at] or [samples[-1].rss_bytes[role]]
+    return max(later) - later[0]
 
-    def _add_cpu(self, edge: _Edge, bare: _Bare) -> None:
-        share = sum(edge.cpu_seconds.values()) / (len(os.sched_getaffinity(0)) * edge.seconds)
-        self._record.add("cores in use", share, "share", higher_is_better=True)
-        self._lower("edge/in engines", edge.engine_seconds, "s")
-        for role, seconds in edge.cpu_seconds.items():
-            self._lower(f"cpu/{role}", seconds, "s")
-        self._lower("sequential/cpu", bare.cpu_seconds, "s")
-        for step, seconds in bare.steps.items():
-            self._lower(f"sequential/{step}", seconds, "s")
-        before: list[dict[str, float]] = self._record.details.setdefault("cpu seconds while the series arrive", [])
-        before.append(edge.cpu_seconds_before)
 
-    def _add_memory(self, rss_bytes: dict[str, list[int]]) -> None:
-        for role, sizes in rss_bytes.items():
-            self._lower(f"rss/{role}/most", max(sizes) / MEGABYTE, "MB")
-        curve = [round(size / MEGABYTE, 1) for size in rss_bytes["infer"]]
-        self._lower("rss/infer/before", curve[0], "MB")
-        self._lower("rss/infer/after", curve[-1], "MB")
-        curves: list[list[float]] = self._record.details.setdefault("infer's resident megabytes over time", [])
-        curves.append(curve[:: max(1, len(curve) // _CURVE_POINTS)])
+def same_answers(edge: Answers, bare: Answers, count: int) -> dict[str, int]:
+    """How many series came out, and came out alike.
 
-    def _lower(self, name: str, value: float, unit: str, target: Target | None = None) -> None:
-        self._record.add(name, value, unit, higher_is_better=False, target=target)
+    Raises:
+        BenchFailed: not all did, with the same stages run and the same answers on both sides.
+    """
+    same = sum(1 for uid, said in edge.items() if bare.get(uid) == said)
+    positive = sum(1 for said in edge.values() if any(part[-1] == "positive" for part in said))
+    if not len(edge) == same == count:
+        raise BenchFailed(f"of {count} series {len(edge)} were delivered, {same} with sequential's answers")
+    return {"series delivered": len(edge), "with the same answers as sequential": same, "positive": positive}
+
+
+def add_round(record: Record, count: int, edge: Edge, bare: Bare) -> None:
+    """Add a round of `count` series to the record."""
+    rates = {"edge": edge.seconds, "engines": bare.steps["inference"], "sequential": sum(bare.steps.values())}
+    for name, seconds in rates.items():
+        record.add(name, 60 * count / seconds, UNIT, higher_is_better=True)
+    for peer, target in (("engines", ENGINES_TARGET), ("sequential", None)):
+        record.add_ratio(f"edge : {peer}", ("edge", peer), higher_is_better=True, target=target)
+    growth = edge.growth_bytes / MEGABYTE
+    record.add("infer growth", growth, "MB", higher_is_better=False, target=GROWTH_TARGET)
+    share = sum(edge.cpu_seconds.values()) / (len(os.sched_getaffinity(0)) * edge.seconds)
+    record.add("cores in use", share, "share", higher_is_better=True)
+    seconds_of = {
+        "edge/in engines": edge.engine_seconds,
+        **{f"cpu/{role}": seconds for role, seconds in edge.cpu_seconds.items()},
+        "sequential/cpu": bare.cpu_seconds,
+        **{f"sequential/{step}": seconds for step, seconds in bare.steps.items()},
+    }
+    for name, seconds in seconds_of.items():
+        record.add(name, seconds, "s", higher_is_better=False)
+    _add_memory(record, edge.rss_bytes)
+    record.details.setdefault("cpu seconds while the series arrive", []).append(edge.cpu_seconds_before)
+    if not edge.received_in_time:
+        record.problems.append("a job began before all series were received: raise quiet_seconds")
+
+
+def _add_memory(record: Record, rss_bytes: dict[str, list[int]]) -> None:
+    curve = [round(size / MEGABYTE, 1) for size in rss_bytes["infer"]]
+    megabytes = {f"rss/{role}/most": max(sizes) / MEGABYTE for role, sizes in rss_bytes.items()}
+    for name, size in (*megabytes.items(), ("rss/infer/before", curve[0]), ("rss/infer/after", curve[-1])):
+        record.add(name, size, "MB", higher_is_better=False)
+    some = curve[:: max(1, len(curve) // _CURVE_POINTS)]
+    record.details.setdefault("infer's resident megabytes over time", []).append(some)

@@ -8,8 +8,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
-from edge_runtime.domain import ResultKind
 from edge_runtime.errors import DeliveryError
+from edge_runtime.result_objects import ResultKind
 
 MINIMUM_BYTES_PER_SECOND = 10_000  # a transfer slower than this is cut off
 NAME_LOOKUP_SECONDS = 60.0  # what the system's resolver may take; it knows no timeout of ours

@@ -7,7 +7,7 @@ from datetime import timezone
 from email.utils import parsedate_to_datetime
 
 from edge_runtime.deliver.base import Delivery, Outcome, Reason
-from edge_runtime.domain import ResultKind
+from edge_runtime.result_objects import ResultKind
 
 # An SR references the SEG of its job, so the SEG goes first.
 SEND_ORDER = (ResultKind.SEG, ResultKind.SR, ResultKind.OVERLAY, ResultKind.JSON, ResultKind.EVENT)

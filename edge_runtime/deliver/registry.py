@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edge_runtime import config
 from edge_runtime.deliver.base import Destination
-from edge_runtime.domain import ResultKind
+from edge_runtime.result_objects import ResultKind
 
 _DICOM_KINDS = frozenset({ResultKind.SR, ResultKind.SEG, ResultKind.OVERLAY})
 _KINDS = {

@@ -31,7 +31,7 @@ from edge_runtime.deliver.base import (
 )
 from edge_runtime.deliver.part10 import open_verified
 from edge_runtime.deliver.policy import seconds_of_retry_after
-from edge_runtime.domain import ResultKind
+from edge_runtime.result_objects import ResultKind
 
 SHORTEST_KEY_BYTES = 16
 _LONGEST_KEY_BYTES = 4096

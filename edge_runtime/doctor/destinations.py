@@ -20,9 +20,9 @@ from edge_runtime.deliver.webhook import WebhookDestination
 from edge_runtime.doctor.check import Check, Site, fail, ok, warn
 from edge_runtime.doctor.disk import nearest_folder
 from edge_runtime.doctor.ports import listens_everywhere
-from edge_runtime.domain import ResultKind
 from edge_runtime.engines.card import read_card
 from edge_runtime.errors import ConfigurationError
+from edge_runtime.result_objects import ResultKind
 from edge_runtime.spool.spool import destinations_of
 
 LONGEST_STEP_SECONDS = 10.0

@@ -32,8 +32,6 @@ from edge_runtime.domain import (
     JobResult,
     KeyImage,
     Mask,
-    ResultKind,
-    ResultObject,
     SourceImage,
     StageOutcome,
     StageRecord,
@@ -41,6 +39,7 @@ from edge_runtime.domain import (
 from edge_runtime.report.event import doctor_event
 from edge_runtime.report.objects import sha256
 from edge_runtime.report.writer import write_results
+from edge_runtime.result_objects import ResultKind, ResultObject
 
 PATIENT_NAME = "EDGE^DOCTOR"
 

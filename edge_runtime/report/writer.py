@@ -14,7 +14,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-from edge_runtime.domain import Analysis, JobResult, Predecessor, ResultKind, ResultObject
+from edge_runtime.domain import Analysis, JobResult, Predecessor
 from edge_runtime.errors import EdgeRuntimeError, ReportFailed, SpoolFull
 from edge_runtime.report.event import Announcement, event_json
 from edge_runtime.report.json_result import result_json
@@ -23,6 +23,7 @@ from edge_runtime.report.originals import Original, read_original
 from edge_runtime.report.overlay import build_overlays
 from edge_runtime.report.seg import build_seg, no_segmentation
 from edge_runtime.report.sr import build_sr
+from edge_runtime.result_objects import ResultKind, ResultObject
 
 T = TypeVar("T")
 

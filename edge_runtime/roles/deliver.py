@@ -13,7 +13,7 @@ from edge_runtime.deliver.base import Delivery, Outcome, Parcel
 from edge_runtime.deliver.queue import QueuedDelivery
 from edge_runtime.deliver.registry import build_destination
 from edge_runtime.deliver.worker import DeliveryWorker, Heartbeat, Retry
-from edge_runtime.domain import ResultKind
+from edge_runtime.result_objects import ResultKind
 from edge_runtime.roles.link import Link
 from edge_runtime.spool.spool import Spool, open_spool
 from edge_runtime.spool.states import DELIVERY_STATES

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 
-from edge_runtime.domain import ResultKind, ResultObject
 from edge_runtime.errors import SpoolError
+from edge_runtime.result_objects import ResultKind, ResultObject
 from edge_runtime.spool.jobs import Job, JobTable
 from edge_runtime.spool.journal import Journal
 from edge_runtime.spool.layout import Layout, append_durably, read_lines

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.config import Config
-from edge_runtime.domain import ResultKind, ResultObject
+from edge_runtime.result_objects import ResultKind, ResultObject
 from edge_runtime.spool.deliveries import DeliveryTable
 from edge_runtime.spool.index import InstanceTable
 from edge_runtime.spool.instances import InstanceStore

@@ -15,7 +15,7 @@ from support.parcels import data_set_bytes, make_parcel
 from edge_runtime import config
 from edge_runtime.deliver.base import Destination, Outcome, Parcel, Reason
 from edge_runtime.deliver.registry import accepted_kinds, build_destination
-from edge_runtime.domain import ResultKind
+from edge_runtime.result_objects import ResultKind
 
 KINDS = (ResultKind.SEG, ResultKind.SR, ResultKind.OVERLAY)
 TIMEOUT_SECONDS = 5.0

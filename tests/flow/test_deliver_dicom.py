@@ -33,7 +33,7 @@ from support.parcels import SOP_CLASSES, data_set_bytes, make_parcel
 
 from edge_runtime.deliver.base import Outcome, Reason
 from edge_runtime.deliver.dicom import DicomDestination, Peer
-from edge_runtime.domain import ResultKind
+from edge_runtime.result_objects import ResultKind
 
 KINDS = (ResultKind.SEG, ResultKind.SR, ResultKind.OVERLAY)
 
@@ -323,7 +323,7 @@ import sys
 from pathlib import Path
 from edge_runtime.deliver.base import Parcel
 from edge_runtime.deliver.dicom import DicomDestination, Peer
-from edge_runtime.domain import ResultKind
+from edge_runtime.result_objects import ResultKind
 port, path, digest, sop_class, sop_instance = sys.argv[1:]
 parcel = Parcel("job-1", ResultKind.OVERLAY, Path(path), digest, sop_class, sop_instance, "overlay.dcm")
 print(list(DicomDestination("pacs", Peer("127.0.0.1", int(port), "PACS", "EDGE"), 20).send_many([parcel])))

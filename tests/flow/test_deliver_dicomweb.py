@@ -13,7 +13,7 @@ from support.parcels import make_parcel
 
 from edge_runtime.deliver.base import Outcome, Reason
 from edge_runtime.deliver.dicomweb import DicomWebDestination
-from edge_runtime.domain import ResultKind
+from edge_runtime.result_objects import ResultKind
 
 KINDS = (ResultKind.SEG, ResultKind.SR, ResultKind.OVERLAY)
 

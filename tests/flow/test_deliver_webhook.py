@@ -19,7 +19,7 @@ from benchmarks.daemon import Daemon
 from edge_runtime.deliver.base import Delivery, Outcome, Reason
 from edge_runtime.deliver.registry import build_destination
 from edge_runtime.deliver.worker import DeliveryWorker, Retry
-from edge_runtime.domain import ResultKind
+from edge_runtime.result_objects import ResultKind
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from support.parcels import MemoryQueue, data_set_bytes, make_parcel
 from edge_runtime import config
 from edge_runtime.deliver.registry import build_destination
 from edge_runtime.deliver.worker import DeliveryWorker, Heartbeat, Retry
-from edge_runtime.domain import ResultKind
+from edge_runtime.result_objects import ResultKind
 from edge_runtime.telemetry.metrics import NullMetrics
 
 KINDS = (ResultKind.SR, ResultKind.SEG, ResultKind.OVERLAY)

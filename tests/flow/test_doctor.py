@@ -29,7 +29,7 @@ from edge_runtime.doctor.destinations import examine_destination
 from edge_runtime.doctor.engines import Loaded, examine_engines, load_apart
 from edge_runtime.doctor.ports import examine_ports, is_held, own_title, owners_of, port_check, readiness
 from edge_runtime.doctor.sending import examine_by_sending
-from edge_runtime.domain import ResultKind
+from edge_runtime.result_objects import ResultKind
 from edge_runtime.yaml_schema import read_schema
 
 

@@ -19,16 +19,10 @@ import pytest
 from support import report_sources as sources
 from support.report_sources import Case, brain_finding, brain_mask, changed, geometry, radiograph_case, volume_case
 
-from edge_runtime.domain import (
-    MANUFACTURER,
-    Analysis,
-    Answer,
-    Finding,
-    ResultKind,
-    StageOutcome,
-)
+from edge_runtime.domain import MANUFACTURER, Analysis, Answer, Finding, StageOutcome
 from edge_runtime.errors import ReportFailed
 from edge_runtime.report.writer import identify_report, prepare, write_results
+from edge_runtime.result_objects import ResultKind
 
 ALL = tuple(ResultKind)
 CASES = {
@@ -433,7 +427,7 @@ def test_the_document_names_every_key_of_the_json(place):
 REWRITE = """
 import json, sys
 from pathlib import Path
-from edge_runtime.domain import ResultKind
+from edge_runtime.result_objects import ResultKind
 from edge_runtime.report.writer import write_results
 from edge_runtime.spool.results import load_result
 originals = {uid: Path(path) for uid, path in json.loads(sys.argv[3]).items()}

@@ -20,7 +20,7 @@ from pydicom.uid import (
 
 from edge_runtime.deliver.base import Delivery, Outcome, Parcel
 from edge_runtime.deliver.queue import QueuedDelivery
-from edge_runtime.domain import ResultKind
+from edge_runtime.result_objects import ResultKind
 
 SOP_CLASSES = {
     ResultKind.SR: ComprehensiveSRStorage,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge_runtime.config import RESULT_KINDS, Config, Destination, Pipeline, Retention, SendTo, Stage
 from edge_runtime.config import Spool as SpoolKeys
-from edge_runtime.domain import ResultKind, ResultObject
+from edge_runtime.result_objects import ResultKind, ResultObject
 from edge_runtime.spool.jobs import Job
 from edge_runtime.spool.receipt import Arrival, Receipt
 from edge_runtime.spool.spool import Spool, write_manifest

@@ -13,7 +13,7 @@ from edge_runtime.deliver.folder import FolderDestination
 from edge_runtime.deliver.part10 import open_part10
 from edge_runtime.deliver.registry import accepted_kinds, build_destination
 from edge_runtime.deliver.webhook import WebhookDestination
-from edge_runtime.domain import ResultKind
+from edge_runtime.result_objects import ResultKind
 
 DICOM = config.Destination("pacs", "dicom", ae_title="ORTHANC", host="127.0.0.1", port=4242)
 WEB = config.Destination("web", "dicomweb", url="http://127.0.0.1:8042/dicom-web/")

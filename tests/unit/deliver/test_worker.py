@@ -11,7 +11,7 @@ from support.parcels import MemoryQueue, make_parcel
 
 from edge_runtime.deliver.base import Delivery, Outcome, Reason
 from edge_runtime.deliver.worker import DeliveryWorker, Heartbeat, Retry
-from edge_runtime.domain import ResultKind
+from edge_runtime.result_objects import ResultKind
 from edge_runtime.telemetry.metrics import NullMetrics
 
 DONE = Delivery(Outcome.DONE, Reason.STORED)

@@ -23,7 +23,7 @@ from edge_runtime.doctor.destinations import (
     why_no_association,
 )
 from edge_runtime.doctor.sending import sent_check
-from edge_runtime.domain import ResultKind
+from edge_runtime.result_objects import ResultKind
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pydicom
 import pytest
 
 from edge_runtime.doctor.sending import PATIENT_NAME, write_parcels
-from edge_runtime.domain import ResultKind
+from edge_runtime.result_objects import ResultKind
 
 EVERYTHING = tuple(ResultKind)
 

@@ -9,7 +9,7 @@ from support.spools import close, collect, deliver, report
 
 from edge_runtime.config import Destination, SendTo
 from edge_runtime.domain import Analysis, Answer, Finding, StageOutcome, StageRecord
-from edge_runtime.roles.report import _announcements
+from edge_runtime.roles.reporting import _announcements
 from edge_runtime.spool.results import save_result
 
 

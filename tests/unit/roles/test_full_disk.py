@@ -10,7 +10,7 @@ from edge_runtime.config import Config
 from edge_runtime.roles.inference import recover_jobs
 from edge_runtime.roles.link import Link, socket_pair
 from edge_runtime.roles.receive import Indexer
-from edge_runtime.roles.report import _turn as report_turn
+from edge_runtime.roles.reporting import write_waiting as report_turn
 from edge_runtime.spool.spool import Spool
 from edge_runtime.telemetry.metrics import NullMetrics
 

@@ -3,8 +3,8 @@
 import pytest
 from support.spools import close, collect, conclude, deliver, report, write_report
 
-from edge_runtime.domain import ResultKind
 from edge_runtime.errors import SpoolError
+from edge_runtime.result_objects import ResultKind
 from edge_runtime.spool.jobs import Job
 from edge_runtime.spool.layout import read_lines
 from edge_runtime.spool.spool import Spool

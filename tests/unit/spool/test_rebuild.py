@@ -23,8 +23,8 @@ from support.spools import (
 )
 
 from edge_runtime.config import Config
-from edge_runtime.domain import ResultKind
 from edge_runtime.errors import SpoolError
+from edge_runtime.result_objects import ResultKind
 from edge_runtime.spool.jobs import CANCELLED_MARK, Job, JobTable
 from edge_runtime.spool.layout import SPOOL_VERSION, append_durably, write_durably
 from edge_runtime.spool.retention import Sweeper
