@@ -43,7 +43,7 @@ build_wheels() {
 find_wheel() {
     if [ -n "$WHEELS" ]; then
         set -- "$WHEELS"/edge_runtime-*.whl
-        [ $# = 1 ] && [ -e "$1" ] || fail "WHEELS=$WHEELS must hold one edge_runtime-*.whl; make wheels fills it"
+        if [ $# != 1 ] || [ ! -e "$1" ]; then fail "WHEELS=$WHEELS must hold one edge_runtime-*.whl; make wheels fills it"; fi
         wheel=$1
     else
         build_wheels "$work" --no-deps
@@ -146,7 +146,7 @@ do_install() {
 
 do_rollback() {
     previous=$(readlink "$root/previous" || true)
-    [ -n "$previous" ] && [ -e "$root/$previous/.complete" ] || fail "there is no release before this one under $PREFIX"
+    if [ -z "$previous" ] || [ ! -e "$root/$previous/.complete" ]; then fail "there is no release before this one under $PREFIX"; fi
     activate "$(basename "$previous")"
     say "back to $(basename "$previous"); next: systemctl restart edge-runtime"
 }

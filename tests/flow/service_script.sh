@@ -15,8 +15,14 @@ wait_for() { # 60 s at most for a command to succeed
     return 1
 }
 main_pid() { show MainPID; }
-is_new_and_active() { [ "$(show SubState)" = running ] && [ "$(main_pid)" != "$1" ] && [ "$(main_pid)" != 0 ]; }
-delivered() { [ "$(ls /var/lib/edge-runtime/out/*-seg.dcm 2>/dev/null | wc -l)" = "$1" ]; }
+metric() {
+    /opt/edge-runtime/current/bin/python -c 'import urllib.request; print(urllib.request.urlopen("http://127.0.0.1:9464/metrics").read().decode())' |
+        awk -v name="$1" '$1 == name {print $2}'
+}
+reloaded() { is_running && [ "$(metric 'edge_configuration_reloads_total{outcome="applied"}')" = 1.0 ]; }
+is_running() { [ "$(show SubState)" = running ]; }
+is_new_and_active() { is_running && [ "$(main_pid)" != "$1" ] && [ "$(main_pid)" != 0 ]; }
+delivered() { [ "$(find /var/lib/edge-runtime/out -name '*-seg.dcm' | wc -l)" = "$1" ]; }
 
 begin "without engines"
 cp /result/site.yaml $CONFIG
@@ -39,8 +45,12 @@ wait_for delivered 3
 fact "delivered" $?
 
 before=$(main_pid)
+sed -i 's/complete_after_seconds: 0.5/complete_after_seconds: 0.6/' $CONFIG
 systemctl reload edge-runtime
-fact "reload" "$? $(state)"
+code=$?
+wait_for reloaded # systemd does not wait for the daemon's answer
+fact "reload" "$code $(state)"
+fact "reloads applied" "$(metric 'edge_configuration_reloads_total{outcome="applied"}')"
 sed -i 's/reserve_bytes/reserv_bytes/' $CONFIG
 systemctl reload edge-runtime
 fact "reload of a wrong file" "$? $(state)"
@@ -62,7 +72,7 @@ fact "after the supervisor was killed" "$? $(state)"
 group=/sys/fs/cgroup$(show ControlGroup)
 systemctl stop edge-runtime
 fact "stop" "$? $(state)"
-fact "processes left" "$(cat "$group"/cgroup.procs 2>/dev/null | wc -l)"
+fact "processes left" "$(find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null | wc -l)"
 rm $D/quick.conf
 
 cat >/run/probe.py <<'P'

@@ -108,6 +108,7 @@ def test_the_daemon_does_its_work_inside_the_sandbox(facts):
 
 def test_a_reload_keeps_the_process_and_a_wrong_file_is_told_to_who_asked(facts):
     assert facts["reload"] == "0 active exit 0 restarts 0"
+    assert facts["reloads applied"] == "1.0"
     assert facts["reload of a wrong file"] == "1 active exit 0 restarts 0"
     assert facts["same process after reloads"] == "0"
 

@@ -26,7 +26,7 @@ if [ "${1-}" != --alone ]; then
         sh "$own" "$0" --inside --alone "$@" && code=0 || code=$?
     sleep 1 # the last processes leave the groups
     find "$own" -depth -type d -exec rmdir {} + || true
-    exit $code
+    exit "$code"
 fi
 shift
 
@@ -52,8 +52,9 @@ mkdir -m 1777 "$root/dev/shm"
 mkdir "$root/dev/pts"
 mount -t devpts -o newinstance,ptmxmode=666 devpts "$root/dev/pts"
 ln -s pts/ptmx "$root/dev/ptmx"
-for node in "null 1 3" "zero 1 5" "full 1 7" "random 1 8" "urandom 1 9" "tty 5 0"; do
-    mknod -m 666 "$root/dev/${node%% *}" c $(echo "$node" | cut -d' ' -f2-)
+for node in null:1:3 zero:1:5 full:1:7 random:1:8 urandom:1:9 tty:5:0; do
+    number=${node#*:}
+    mknod -m 666 "$root/dev/${node%%:*}" c "${number%:*}" "${number#*:}"
 done
 ln -s /proc/self/fd "$root/dev/fd"
 mknod -m 660 "$root/dev/nvmap" c 10 63 # no driver behind it: whoever may open it gets ENXIO
