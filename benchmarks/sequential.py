@@ -136,7 +136,6 @@ def timed(stage: Stage, runner: Runner, clock: Clock) -> Stage:
         clock.step("preprocess")
 
     def places(image: Image, region: Region | None, margin: float) -> Iterator[Place]:
-        clock.step("postprocess")  # of the region before
         for place in stage.prepare(image, region, margin):
             clock.step("preprocess")
             yield place

@@ -236,7 +236,8 @@ class Supervisor:
 
     def engines_loaded(self) -> Mapping[str, str] | None:
         """The marks of the engines that infer works with; None while it has none."""
-        return next(role.engines for role in self._roles if role.name == "infer")
+        infer = next(role for role in self._roles if role.name == "infer")
+        return infer.engines if infer.process is not None else None
 
     def take_over(self, setting: Setting, changes: Plan) -> None:
         """From now on roles start with `setting`; replace and configure those that the plan names."""

@@ -15,7 +15,9 @@ from converters.reference.phantom import NEGATIVE, POSITIVE, make_phantom
 
 MR_HEAD = "mr-head"
 CT_PHANTOM, CT_PHANTOM_NEGATIVE = "ct-phantom", "ct-phantom-negative"
-_KINDS = {CT_PHANTOM: POSITIVE, CT_PHANTOM_NEGATIVE: NEGATIVE}
+_PHANTOMS = {CT_PHANTOM: (2, POSITIVE), CT_PHANTOM_NEGATIVE: (3, NEGATIVE)}
+"""Two haemorrhages of different kinds, and none beside calcifications."""
+
 _SLICES, _MATRIX = 40, 256
 _FIRST_SEED = 995_000
 """Phantoms that no network was trained on."""
@@ -27,8 +29,8 @@ def series_named(name: str, work: Path) -> Sequence[Dataset]:
     Raises:
         BenchFailed: there is none.
     """
-    if name in _KINDS:
-        return phantom(0, _KINDS[name], _SLICES, _MATRIX, work / name)
+    if name in _PHANTOMS:
+        return phantom(*_PHANTOMS[name], _SLICES, _MATRIX, work / name)
     folder = Path(name)
     if name == MR_HEAD:
         if not HEAD.exists():

@@ -299,6 +299,24 @@ def test_when_a_role_cannot_start_with_the_new_configuration_all_go_back_to_the_
         assert site.reloads("applied") == 0
 
 
+def test_once_an_engine_is_mended_a_reload_starts_infer_at_once(tmp_path, engines):
+    own = tmp_path / "engines"
+    shutil.copytree(engines, own)
+    engine = own / "bright" / "onnxruntime-fp32" / "engine.onnx"
+    whole = engine.read_bytes()
+    with Site(tmp_path, own) as site:
+        engine.write_bytes(whole[:-1])
+        os.kill(site.daemon.role_pids()["infer"], signal.SIGKILL)
+        wait_until(lambda: "budget spent" in site.log(), 60)
+        site.send("kept")
+        site.reload("refused")
+        assert {reason["role"] for reason in json.loads(site.daemon.get("/readyz")[1])} == {"infer"}
+        engine.write_bytes(whole)
+        site.reload()
+        site.daemon.wait_ready()
+        wait_until(lambda: len(site.documents()) == 1, 60)
+
+
 # -- what the configuration no longer has ----------------------------------------------------------------------------
 
 
