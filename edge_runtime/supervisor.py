@@ -36,6 +36,8 @@ STALLED_SECONDS = 5.0
 """A supervisor that was held up for longer judges nobody for as long: it has only old messages."""
 
 _TURN_SECONDS = 0.2
+_LONG_START = "STATUS=preparing the spool\nEXTEND_TIMEOUT_USEC=3600000000"
+_STILL_STARTING = "WATCHDOG=1\nEXTEND_TIMEOUT_USEC=60000000"
 _DRAIN_SECONDS = 8.0
 _LAST_WAIT_SECONDS = 2.0
 
@@ -68,6 +70,7 @@ class Supervisor:
         with hold(self._layout.run / "supervisor.lock", wait_seconds=3.0):
             for name in ROLES:  # of a daemon that was killed a moment ago
                 hold(self._layout.run / f"{name}.lock", wait_seconds=5.0).close()
+            notify_systemd(_LONG_START)
             prepare_spool(self._config)
             self._reloader = Reloader(self._config, self._arguments, self._layout.run, self, self._metrics)
             self._arguments = self._reloader.setting.arguments
@@ -110,7 +113,7 @@ class Supervisor:
 
     def _turned(self) -> None:
         self._turned_at = time.monotonic()
-        notify_systemd("WATCHDOG=1")
+        notify_systemd("WATCHDOG=1" if self._was_ready else _STILL_STARTING)
         for role in self._roles:
             self._metrics.set("edge_role_ready", float(role.ready and not role.reasons), role=role.name)
         self._exposition.update("supervisor", self._metrics.snapshot())

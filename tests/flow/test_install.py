@@ -219,7 +219,9 @@ def test_the_installed_daemon_tells_systemd_that_it_is_ready_alive_and_stopping(
         command = staged.command("run", str(site), *overrides(tmp_path / "spool"))
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=log, stderr=log)
         try:
-            senders = manager.wait_for("READY=1") | manager.wait_for("WATCHDOG=1")
+            senders = manager.wait_for("EXTEND_TIMEOUT_USEC=3600000000")  # the spool may have to be rebuilt
+            senders |= manager.wait_for("EXTEND_TIMEOUT_USEC=60000000")  # while engines load
+            senders |= manager.wait_for("READY=1") | manager.wait_for("WATCHDOG=1")
             process.terminate()
             senders |= manager.wait_for("STOPPING=1") | manager.wait_for("WATCHDOG=1")
             assert process.wait(60) == 0
