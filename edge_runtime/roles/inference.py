@@ -8,27 +8,23 @@ import logging
 import os
 import threading
 import time
-from concurrent.futures import Future
 
-from edge_runtime.assemble.decoded import DecodedObject
 from edge_runtime.assemble.decoder import DecodePool
-from edge_runtime.assemble.header import SeriesHeader
 from edge_runtime.config import Config
 from edge_runtime.errors import (
     AssemblyRefused,
-    DecodeRefused,
     EngineError,
     InferenceFailed,
     Refused,
     SpoolError,
     StepRefused,
 )
+from edge_runtime.roles.ahead import Ahead
 from edge_runtime.roles.answers import count_answers
 from edge_runtime.roles.collect import BATCH, Collector
 from edge_runtime.roles.link import Link
 from edge_runtime.roles.study import Study, conclude
 from edge_runtime.spool.jobs import Job
-from edge_runtime.spool.receipt import Receipt
 from edge_runtime.spool.results import save_result
 from edge_runtime.spool.spool import Spool
 from edge_runtime.spool.states import JOB_STATES
@@ -45,55 +41,8 @@ LOOKING_NICENESS = 10
 """Images that arrive go before the looking at those that are stored."""
 
 DISK_WAIT_SECONDS = 10.0
-TRIED_TWICE = ("decode_crashed", "decode_unavailable")
-"""What may be the end of an innocent process, by the kernel's choice or a person's; the file itself is no worse."""
-
-AHEAD_BYTES = 1_000_000_000
-"""Encoded bytes that may be decoded before their series is complete."""
-
 INDEX_BOUND_SECONDS = 900.0
 """For one batch of new images, each of which is read whole: a slow disk and large objects take their time."""
-
-
-class Ahead:
-    """Decodes images while their series is still arriving, so that the quiet time is used."""
-
-    def __init__(self, pool: DecodePool, spool: Spool) -> None:
-        self._pool = pool
-        self._spool = spool
-        self._lock = threading.Lock()
-        self._futures: dict[str, tuple[Future[DecodedObject], int]] = {}
-        self._bytes = 0
-
-    def start(self, receipt: Receipt, _header: SeriesHeader) -> None:
-        """Decode an instance now, unless too much waits already."""
-        with self._lock:
-            if self._bytes + receipt.size_bytes <= AHEAD_BYTES and receipt.id not in self._futures:
-                self._futures[receipt.id] = (self._submit(receipt), receipt.size_bytes)
-                self._bytes += receipt.size_bytes
-
-    def take(self, receipts: tuple[Receipt, ...]) -> list[DecodedObject]:
-        """The decoded objects of a job, waiting for those that are not ready.
-
-        Raises:
-            DecodeRefused: of the first that cannot be decoded.
-        """
-        with self._lock:
-            ready = {r.id: self._futures.pop(r.id) for r in receipts if r.id in self._futures}
-            self._bytes -= sum(size for _, size in ready.values())
-        futures = [ready[r.id][0] if r.id in ready else self._submit(r) for r in receipts]
-        return [self._decoded(receipt, future) for receipt, future in zip(receipts, futures, strict=True)]
-
-    def _submit(self, receipt: Receipt) -> Future[DecodedObject]:
-        return self._pool.submit(self._spool.store.path(receipt.id))
-
-    def _decoded(self, receipt: Receipt, future: Future[DecodedObject]) -> DecodedObject:
-        try:
-            return future.result()
-        except DecodeRefused as refused:
-            if refused.reason not in TRIED_TWICE:
-                raise
-        return self._submit(receipt).result()
 
 
 class JobRunner(threading.Thread):
@@ -126,13 +75,16 @@ class JobRunner(threading.Thread):
 
     def _run_next(self) -> bool:
         recover_jobs(self._spool, "defer")  # an end that could not be written down
-        for job in self._spool.jobs.in_state("pending"):
-            if job.pipeline in self._pipelines and not self._spool.instances.waits_for_look(job.id):
-                self._run_job(job)
-                return True
-        return False
+        pending = [job for job in self._spool.jobs.in_state("pending") if job.pipeline in self._pipelines]
+        due = next((job for job in pending if not self._spool.instances.waits_for_look(job.id)), None)
+        if due is None:
+            if not pending and not self._spool.jobs.in_state("collecting"):
+                self._ahead.forget()
+            return False
+        self._run_job(due, next((job for job in pending if job.id != due.id), None))
+        return True
 
-    def _run_job(self, job: Job) -> None:
+    def _run_job(self, job: Job, following: Job | None) -> None:
         if job.poisonous:
             text = f"ended its worker {job.attempts} times, was at work at {job.interruptions} ends of the daemon"
             self._end(job, "park", f"{text}; last: {job.reason or 'the process died'}")
@@ -142,7 +94,7 @@ class JobRunner(threading.Thread):
         assert config is not None
         with self._link.progress("job", job.id, config.maximum_seconds):
             try:
-                self._conclude(job)
+                self._conclude(job, following)
             except Refused as refused:
                 self._end(job, "refuse", f"{refused.reason}: {refused.detail}", refused.reason)
             except EngineError as error:
@@ -164,7 +116,7 @@ class JobRunner(threading.Thread):
         else:
             self._spool.jobs.step(job.id, "interrupt", describe(error))
 
-    def _conclude(self, job: Job) -> None:
+    def _conclude(self, job: Job, following: Job | None) -> None:
         receipts = tuple(self._spool.instances.of_job(job.id))
         config, pipeline = self._config.pipeline(job.pipeline), self._pipelines[job.pipeline]
         assert config is not None
@@ -180,7 +132,10 @@ class JobRunner(threading.Thread):
             completeness=f"no further image for {config.complete_after_seconds:g} s",
             deadline_at=job.deadline_at,
         )
-        result = conclude(study, config, pipeline, self._ahead.take(receipts), job.deadline_at - time.time())
+        objects = self._ahead.take(receipts)
+        if following is not None:
+            self._ahead.go_on(self._spool.instances.of_job(following.id))
+        result = conclude(study, config, pipeline, objects, job.deadline_at - time.time())
         save_result(result, self._spool.layout.job(job.id))
         self._spool.jobs.step(job.id, "conclude")
         self._link.hint("report")
@@ -221,7 +176,7 @@ def work(config: Config, spool: Spool, link: Link, metrics: Metrics, pipelines: 
     forget_jobs(spool.journal, "pending")
     importlib.import_module("scipy.ndimage")  # the first mask needs it; nobody waits now
     pool = DecodePool(config.decode, metrics)
-    ahead = Ahead(pool, spool)
+    ahead = Ahead(lambda receipt: pool.submit(spool.store.path(receipt.id)))
     collector = Collector(config, spool, metrics, ahead.start)
     runner = JobRunner(config, spool, link, metrics, pipelines, ahead)
     runner.start()
