@@ -148,8 +148,9 @@ def main() -> int:
         print_comparison(series, document, found_lesions(out, document, series))
     steps.print()
     print(
-        "\nCPU figures of this machine. " + "; ".join(sorted({s["engine"]["intended_use"] for s in document["stages"]}))
-    )
+    print("\nCPU figures of this machine. Of the networks:")
+    for use in sorted({stage["engine"]["intended_use"] for stage in document["stages"]}):
+        print(f"- {use}")
     print("Overlays: " + ", ".join(str(p) for p in pictures))
     print(f"RESULTS {out}")
     return 0

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_runtime.assemble.decoded import DecodedObject
+from edge_runtime.assemble.decoded import DecodedObject, ImageFacts
 from edge_runtime.assemble.volume import assemble, stated_count
 from edge_runtime.config import Pipeline as PipelineConfig
 from edge_runtime.domain import InputInstance, JobResult, Volume
@@ -72,9 +72,15 @@ def conclude(
         concluded_at=time.time(),
         deadline_at=study.deadline_at,
         analysis=analysis,
-        key_images=key_images(image, analysis.masks),
+        key_images=key_images(image, analysis.masks, _window(objects[0].facts)),
         notes=pipeline.notes,
     )
+
+
+def _window(facts: ImageFacts) -> tuple[float, float] | None:
+    """The scanner's window where its values are physical; others are mirrored or rescaled before they are shown."""
+    usable = facts.modality == "CT" and facts.window is not None and facts.window[1] >= 1
+    return facts.window if usable else None
 
 
 def _completeness(study: Study, planes: int, stated: int | None) -> str:

@@ -36,6 +36,11 @@ def test_grey_values_are_windowed_over_the_whole_image():
     assert (first.pixels.dtype, first.pixels.shape, first.pixels[0, 0], last.pixels[3, 3]) == (np.uint8, (4, 4), 0, 255)
 
 
+def test_a_window_of_the_source_maps_its_edges_to_black_and_white():
+    (key,) = key_images(RAMP, [mask(0)], window=(5.0, 10.0))
+    assert key.pixels.reshape(-1)[[0, 5, 10, 15]].tolist() == [0, 128, 255, 255]
+
+
 def test_an_image_of_one_value_is_black():
     assert not key_images(volume(np.full((3, 4, 4), 7)), [])[0].pixels.any()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from functools import lru_cache
 
 import numpy as np
@@ -143,3 +145,9 @@ def test_phantoms_cannot_be_changed():
         made.lesions[0].mask[0, 0, 0] = True
     with pytest.raises(dataclasses.FrozenInstanceError):
         made.seed = 4
+
+
+@pytest.mark.parametrize("module", ["phantom", "evaluation"])
+def test_phantoms_and_evaluation_need_no_torch(module):
+    code = f"import sys, converters.reference.{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -8,6 +8,7 @@ import pytest
 from converters.reference.phantom import make_phantom
 from converters.reference.samples import (
     CELL,
+    CLASSIFIER,
     DETECTOR,
     SEGMENTER,
     card_of,
@@ -16,6 +17,9 @@ from converters.reference.samples import (
     outline_samples,
     triage_samples,
 )
+from edge_runtime.domain import Volume
+from edge_runtime.errors import InferenceFailed
+from edge_runtime.preprocess import compile_expectation
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +73,13 @@ def test_cells_hold_the_mean_of_their_voxels():
     cells = in_cells(window)
     assert cells.shape == (2, 2, 2)
     assert cells[0, 0, 0] == 1 and cells[1, 1, 1] == 1 / 32 and cells.sum() == 1 + 1 / 32
+
+
+@pytest.mark.parametrize("name", [CLASSIFIER, DETECTOR, SEGMENTER])
+def test_the_cards_expect_a_head_and_refuse_what_has_no_skull(phantoms, name):
+    check = compile_expectation(card_of(name))
+    for phantom in phantoms:
+        check(phantom.image)
+        bare = np.minimum(phantom.image.voxels, np.float32(60))
+        with pytest.raises(InferenceFailed, match="does not look like a CT of a head"):
+            check(Volume(bare, phantom.image.geometry, "CT", phantom.image.sources))
