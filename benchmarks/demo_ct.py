@@ -147,7 +147,6 @@ def main() -> int:
         add_times(steps, series.name, document)
         print_comparison(series, document, found_lesions(out, document, series))
     steps.print()
-    print(
     print("\nCPU figures of this machine. Of the networks:")
     for use in sorted({stage["engine"]["intended_use"] for stage in document["stages"]}):
         print(f"- {use}")
