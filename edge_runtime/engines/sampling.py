@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from edge_runtime.domain import Array
@@ -54,6 +56,18 @@ def resample_linear(array: Array, shape: tuple[int, ...]) -> Array:
     resized = np.array(array, dtype=np.float32, order="C")
     for axis in sorted(range(len(shape)), key=lambda k: shape[k] / array.shape[k]):
         if shape[axis] != array.shape[axis]:
-            weights = linear_weights(array.shape[axis], shape[axis])
-            resized = np.moveaxis(np.tensordot(weights, resized, axes=(1, axis)), 0, axis)
-    return np.ascontiguousarray(resized)
+            resized = _weigh(resized, axis, linear_weights(array.shape[axis], shape[axis]))
+    return resized
+
+
+def _weigh(array: Array, axis: int, weights: Array) -> Array:
+    """Weights (new, old) times one axis of a C-contiguous array, as products of matrices where they lie."""
+    before, after = array.shape[:axis], array.shape[axis + 1 :]
+    if not after:
+        flat: Array = array.reshape(-1, array.shape[axis]) @ weights.T
+        return flat.reshape(*before, len(weights))
+    parts = array.reshape(math.prod(before), array.shape[axis], math.prod(after))
+    weighed = np.empty((len(parts), len(weights), parts.shape[2]), dtype=np.float32)
+    for part, out in zip(parts, weighed, strict=True):
+        np.dot(weights, part, out=out)
+    return weighed.reshape(*before, len(weights), *after)

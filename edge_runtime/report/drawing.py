@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,8 @@ def picture(pixels: Array, drawn: Sequence[Outlined], banner: str, marks: Sequen
     factor = magnification(*pixels.shape)
     image = _outlined(pixels, drawn, factor)
     width = max(image.shape[1], _SMALLEST_WIDTH)
-    font = ImageFont.load_default(size=max(13, width // 42))
-    large = ImageFont.load_default(size=max(16, width // 28))
+    font = _font(max(13, width // 42))
+    large = _font(max(16, width // 28))
     above = [_Line(banner, _WARNING)]
     below = [_Line(mark, _WARNING) for mark in marks] + [_Line(line, _TEXT) for line in lines]
     below += [_Line(item.label, _TEXT, colour(item.number)) for item in drawn]
@@ -114,7 +115,13 @@ def _band(lines: Sequence[_Line], width: int, font: Any) -> Array:
     return np.asarray(image, dtype=np.uint8)
 
 
-def _wrap(text: str, width: int, font: Any) -> list[str]:
+@lru_cache(maxsize=16)
+def _font(size: int) -> Any:
+    return ImageFont.load_default(size=size)
+
+
+@lru_cache(maxsize=256)  # every picture of a result carries the same lines
+def _wrap(text: str, width: int, font: Any) -> tuple[str, ...]:
     rows = [""]
     for word in text.split():
         longer = f"{rows[-1]} {word}".strip()
@@ -126,4 +133,4 @@ def _wrap(text: str, width: int, font: Any) -> list[str]:
             cut = len(rows[-1]) * width // math.ceil(font.getlength(rows[-1]))
             cut = min(max(1, cut), len(rows[-1]) - 1)
             rows[-1:] = [rows[-1][:cut], rows[-1][cut:]]
-    return rows
+    return tuple(rows)

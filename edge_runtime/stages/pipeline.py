@@ -24,7 +24,7 @@ from edge_runtime.domain import (
 from edge_runtime.engines.golden import golden_difference, golden_image
 from edge_runtime.engines.views import Region
 from edge_runtime.errors import EngineError, EngineRejected, InferenceFailed
-from edge_runtime.stages.stage import Stage, Trace, run_stage
+from edge_runtime.stages.stage import Seen, Stage, Trace, run_stage
 from edge_runtime.telemetry.metrics import Metrics
 
 __all__ = ["Pipeline", "Trace"]
@@ -115,12 +115,12 @@ class Pipeline:
         Raises:
             EngineError: the device or an engine is lost; no other image will fare better.
         """
-        state, began = _State(), self._clock()
+        state, began, seen = _State(), self._clock(), Seen(image, self.stages)
         for stage in self.stages:
             left = None if seconds_left is None else seconds_left - (self._clock() - began)
             gate = _gate(stage, state) or self._skip(stage, left)
             if gate is None:
-                self._run(stage, image, state, trace)
+                self._run(stage, seen, state, trace)
             else:
                 state.records[stage.name] = StageRecord(stage.name, stage.identity, *gate)
                 event = {"pipeline": self.name, "stage": stage.name, "outcome": gate[0].value, "reason": gate[1]}
@@ -143,7 +143,7 @@ class Pipeline:
             return None
         return StageOutcome.SKIPPED, f"it needs about {needed:.3g} s, the deadline leaves {max(0.0, left):.3g} s"
 
-    def _run(self, stage: Stage, image: Image, state: _State, trace: Trace | None) -> None:
+    def _run(self, stage: Stage, image: Seen, state: _State, trace: Trace | None) -> None:
         regions: tuple[Region | None, ...] = (None,) if stage.within is None else state.regions[stage.within]
         began = self._clock()
         outcome, reason = StageOutcome.RAN, ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from edge_runtime.domain import Answer, Array, EngineIdentity, Finding, Image, Mask
-from edge_runtime.engines.card import Card, Label
+from edge_runtime.engines.card import Card, Expect, Label
 from edge_runtime.engines.golden import Golden
 from edge_runtime.engines.views import LabelAnswer, Place, Placement, Region, Tile
 from edge_runtime.stages.conclude import Speaker, conclude
@@ -83,8 +83,40 @@ class StageResult:
     engine_seconds: float
 
 
+class Seen:
+    """An image under analysis. What several stages ask of it is done once: the same expectation, the same recipe."""
+
+    def __init__(self, image: Image, stages: Sequence[Stage]) -> None:
+        self.image = image
+        volumes = [stage for stage in stages if stage.within is None and stage.card.input.kind == "volume"]
+        recipes = [_recipe(stage) for stage in volumes]  # of many frames all inputs at once would not fit
+        self._shared = {recipe for recipe in recipes if recipes.count(recipe) > 1}
+        self._places: dict[Hashable, tuple[Place, ...]] = {}
+        self._expected: set[Expect] = set()
+
+    def check(self, stage: Stage) -> None:
+        """Raises InferenceFailed where the image is not what the stage's card expects."""
+        expect = stage.card.expect
+        if expect is not None and expect not in self._expected:
+            stage.check(self.image)
+            self._expected.add(expect)
+
+    def prepare(self, stage: Stage, region: Region | None) -> Iterable[Place]:
+        """The stage's inputs in a region, or in the whole image."""
+        recipe = _recipe(stage)
+        if region is not None or recipe not in self._shared:
+            return stage.prepare(self.image, region, stage.margin)
+        if recipe not in self._places:
+            self._places[recipe] = tuple(stage.prepare(self.image, None, stage.margin))
+        return self._places[recipe]
+
+
+def _recipe(stage: Stage) -> Hashable:
+    return (stage.card.input, stage.card.preprocess)
+
+
 def run_stage(
-    stage: Stage, image: Image, regions: Sequence[Region | None], first_mask: int, trace: Trace | None
+    stage: Stage, image: Seen, regions: Sequence[Region | None], first_mask: int, trace: Trace | None
 ) -> StageResult:
     """Run the stage once in each region (None: the whole image) and put the answers together.
 
@@ -92,11 +124,11 @@ def run_stage(
         InferenceFailed: the image is not what the card expects, does not fit the recipe, the library failed, or the
             output is none.
     """
-    stage.check(image)
+    image.check(stage)
     runs = _Runs(stage, trace)
     by_region = [
         [stage.decode(runs.of(place), place.placement, stage.threshold)
-         for place in stage.prepare(image, region, stage.margin)]
+         for place in image.prepare(stage, region)]
         for region in regions
     ]  # fmt: skip
     findings: list[Finding] = []
@@ -104,7 +136,7 @@ def run_stage(
     found: list[Region] = []
     for index, label in enumerate(stage.card.labels):
         answers = [[each[index] for each in places] for places in by_region]
-        said = conclude(stage.speaker(label), image, answers, first_mask + len(masks))
+        said = conclude(stage.speaker(label), image.image, answers, first_mask + len(masks))
         findings.extend(said.findings)
         masks.extend(said.masks)
         found.extend(said.regions)

@@ -10,7 +10,8 @@ from benchmarks.sequential import BareRunner, Clock, timed
 from edge_runtime.compose import compose_pipeline
 from edge_runtime.config import Engines, Pipeline
 from edge_runtime.config import Stage as StageConfig
-from edge_runtime.stages.stage import run_stage
+from edge_runtime.engines.card import Expect
+from edge_runtime.stages.stage import Seen, run_stage
 from edge_runtime.telemetry.metrics import NullMetrics
 
 SHAPE = (1, 1, 8, 8, 8)
@@ -61,12 +62,14 @@ def test_a_stage_of_several_windows_and_regions_is_timed_step_by_step(stage):
         watch.seconds += 1000.0
         return stage.decode(outputs, placement, threshold)
 
+    card = dataclasses.replace(stage.card, expect=Expect("anything", (0.0, 1.0), (0.0, 1.0)))
     slowed = dataclasses.replace(
-        stage, check=watch.slow(0.5, stage.check), prepare=watch.slow(1.0, stage.prepare), decode=decode
+        stage, card=card, check=watch.slow(0.5, stage.check), prepare=watch.slow(1.0, stage.prepare), decode=decode
     )
     image = volume(np.full((8, 8, 16), 1.0))
     clock.start()
-    run_stage(timed(slowed, runner, clock), image, (None, None), 1, None)
+    measured = timed(slowed, runner, clock)
+    run_stage(measured, Seen(image, [measured]), (None, None), 1, None)
     watch.seconds += 5.0
     clock.step("postprocess")
     assert clock.steps == {"preprocess": 0.5 + 2 * 1.0, "inference": 4 * 10.0, "postprocess": 4 * 100.0 + 2 * 1000 + 5}

@@ -415,3 +415,37 @@ def test_a_region_larger_than_the_network_s_input_is_seen_whole_in_windows(compo
     pipeline = compose(stage("volume", "lesions"))
     analysis = pipeline.run(volume(voxels))
     assert np.array_equal(analysis.masks[0].voxels, voxels > 0)
+
+
+def counting(pipeline, name):
+    """Count how often each stage's image is checked or prepared."""
+    counts = dict.fromkeys((stage.name for stage in pipeline.stages), 0)
+
+    def counted(stage):
+        original = getattr(stage, name)
+
+        def call(*arguments):
+            counts[stage.name] += 1
+            return original(*arguments)
+
+        return dataclasses.replace(stage, **{name: call})
+
+    pipeline.stages = tuple(counted(stage) for stage in pipeline.stages)
+    return counts
+
+
+def test_stages_of_one_recipe_and_one_expectation_ask_the_image_once_and_the_next_image_anew(compose):
+    pipeline = compose(stage("first", "knows"), stage("again", "knows"), stage("boxes", "detect"))
+    prepared, checked = counting(pipeline, "prepare"), counting(pipeline, "check")
+    first = pipeline.run(FULL)
+    assert (prepared, checked) == ({"first": 1, "again": 0, "boxes": 0}, {"first": 1, "again": 0, "boxes": 0})
+    assert [f.probability for f in first.findings[:2]] == [pytest.approx(1)] * 2
+    assert outcomes(pipeline.run(EMPTY))[:2] == [FAILED, FAILED]
+    assert checked == {"first": 2, "again": 1, "boxes": 0}
+
+
+def test_frames_are_prepared_by_each_stage_one_at_a_time(compose):
+    pipeline = compose(stage("first", "slices"), stage("again", "slices"))
+    prepared = counting(pipeline, "prepare")
+    pipeline.run(FULL)
+    assert prepared == {"first": 1, "again": 1}
