@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import socket
@@ -12,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from support import ct_head
 from support.installed import PREFIX, ROOT, Staged, copy, installed
 from support.pacs import free_port
-from support.site import CARD, bright_network, build_engine, write_config
+from support.site import build_engine, write_config
 from support.units import settings
 
 from converters.cli import main as edge_convert
@@ -160,18 +160,13 @@ def test_the_installed_configuration_lacks_only_engines(staged, tmp_path):
     engines = tmp_path / "engines"
     options = ("--set", f"engines.path={engines}")
     refused = staged.run("check", str(staged.config), *options)
-    assert refused.returncode == 78 and b"mr-brain-locator" in refused.stdout and b"is missing" in refused.stdout
+    assert refused.returncode == 78
+    assert b"ct-hemorrhage-classifier" in refused.stdout and b"is missing" in refused.stdout
     key = tmp_path / "key.pem"
     public = subprocess.run(staged.convert("keygen", str(key)), capture_output=True, check=True).stdout.decode().strip()
-    network = bright_network()
-    for name in ("mr-brain-locator", "mr-brain-segmenter"):
-        folder = engines / name
-        folder.mkdir(parents=True)
-        (folder / "bright.onnx").write_bytes(network)
-        card = CARD.replace("name: bright", f"name: {name}").format(sha256=hashlib.sha256(network).hexdigest())
-        (folder / "model.yaml").write_text(card)
-        build = ["build", str(folder), "--target", "onnxruntime", "--precision", "fp32", "--key", str(key)]
-        assert edge_convert([*build, "--output", str(folder / "onnxruntime-fp32")]) == 0
+    for name in ct_head.ENGINES:
+        build = ["build", str(ROOT / "engines" / name), "--target", "onnxruntime", "--precision", "fp32"]
+        assert edge_convert([*build, "--key", str(key), "--output", str(engines / name / "onnxruntime-fp32")]) == 0
     unknown = staged.run("check", str(staged.config), *options)
     assert unknown.returncode == 69 and b"trusted_keys" in unknown.stdout
     accepted = staged.run("check", str(staged.config), *options, "--set", f"engines.trusted_keys=['{public}']")
