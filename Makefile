@@ -29,7 +29,7 @@ unit:
 
 flow:
 	$(BIN)/pytest tests/unit tests/contract -q -m peer
-	$(BIN)/pytest tests/flow tests/real -q
+	$(BIN)/pytest tests/flow tests/real -n 2 --dist loadfile -q
 
 # Only what is missing: dpkg knows, and apt is asked for the rest.
 debian:

@@ -111,7 +111,7 @@ def test_another_folder_and_other_callers_are_taken_without_touching_the_open_as
 
 
 class Systemd:
-    """Listens as systemd does (sd_notify(3)); `told` is what it heard, without the watchdog."""
+    """Listens as systemd does (sd_notify(3)); `told` is what it heard, without the watchdog and the start."""
 
     def __init__(self, path):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -121,7 +121,7 @@ class Systemd:
 
     def _listen(self):
         while message := self._socket.recv(4096).decode():
-            if message != "WATCHDOG=1":
+            if not message.startswith(("WATCHDOG=1", "STATUS=preparing")):
                 self.told.append(message)
 
     def readies(self):

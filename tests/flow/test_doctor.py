@@ -18,7 +18,7 @@ from pynetdicom.sop_class import Verification
 from support.dicom_peers import until
 from support.hooks import StubHook, make_authority, write_key
 from support.mounts import unwritable
-from support.pacs import StubPacs, free_port, full_backlog, is_open, orthanc, raw_server, storescp
+from support.pacs import StubPacs, free_port, full_backlog, is_open, orthanc, raw_server, storescp, wait_until
 from support.parcels import SOP_CLASSES
 from support.site import write_config
 
@@ -134,6 +134,7 @@ def picky(**settings):
     server = ae.start_server(("127.0.0.1", 0), block=False)
     try:
         yield server.socket.getsockname()[1]
+        wait_until(lambda: not server.active_associations, 30)  # pynetdicom cannot shut down one that is just ending
     finally:
         ae.shutdown()
 

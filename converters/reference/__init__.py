@@ -1,0 +1,1 @@
+"""The reference engines for CT haemorrhage triage: phantoms, networks, training, evaluation."""
