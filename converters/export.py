@@ -52,15 +52,32 @@ def export(card: Card, checkpoint: bytes) -> Exported:
 
 def _torchscript(card: Card, checkpoint: bytes) -> tuple[bytes, str, Callable[[Array], Array]]:
     torch = _torch()
-    stream = io.BytesIO()
-    with warnings.catch_warnings(), torch.no_grad():
-        # TorchScript and its exporter are deprecated, and tracing warns of constants; the parity check decides.
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
         try:
             module = torch.jit.load(io.BytesIO(checkpoint), map_location="cpu").eval()
         except RuntimeError as error:
             first = str(error).splitlines()[0]
             raise EngineRejected(f"engine {card.name}: the checkpoint is no TorchScript: {first}") from error
+
+    def reference(prepared: Array) -> Array:
+        with torch.no_grad():
+            output: Array = module(torch.from_numpy(prepared)).numpy()
+        return output
+
+    return trace_to_onnx(card, module), f"torch {torch.__version__}", reference
+
+
+def trace_to_onnx(card: Card, module: Any) -> bytes:
+    """A PyTorch module as ONNX, traced, with the card's names and shapes.
+
+    Raises:
+        BackendUnavailable: torch is missing.
+    """
+    torch, stream = _torch(), io.BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        # The exporter by tracing is deprecated and warns of constants; the parity check decides.
+        warnings.simplefilter("ignore")
         torch.onnx.export(
             module,
             (torch.zeros(card.input.shape),),
@@ -70,13 +87,7 @@ def _torchscript(card: Card, checkpoint: bytes) -> tuple[bytes, str, Callable[[A
             opset_version=OPSET,
             dynamo=False,
         )
-
-    def reference(prepared: Array) -> Array:
-        with torch.no_grad():
-            output: Array = module(torch.from_numpy(prepared)).numpy()
-        return output
-
-    return stream.getvalue(), f"torch {torch.__version__}", reference
+    return stream.getvalue()
 
 
 def _onnx_reference(card: Card, checkpoint: bytes) -> Callable[[Array], Array]:

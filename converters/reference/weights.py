@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
-import warnings
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from converters.export import trace_to_onnx
 from converters.reference.networks import Classifier, Detector, Segmenter
 from converters.reference.samples import CLASSIFIER, DETECTOR, ENGINES, SEGMENTER, card_of
 from edge_runtime.engines.card import CARD_FILE
 
 NETWORKS: dict[str, type[nn.Module]] = {CLASSIFIER: Classifier, DETECTOR: Detector, SEGMENTER: Segmenter}
 CHECKPOINT_FILE, ONNX_FILE = "weights/checkpoint.pt", "weights/model.onnx"
-_OPSET = 17
 
 
 def load(name: str) -> nn.Module:
@@ -35,26 +33,9 @@ def save(name: str, network: nn.Module) -> None:
     plain = NETWORKS[name]()  # without the memory format of training
     plain.load_state_dict(network.state_dict())
     torch.save(plain.state_dict(), folder / CHECKPOINT_FILE)
-    data = to_onnx(name, plain.eval())
+    data = trace_to_onnx(card_of(name), plain.eval())
     (folder / ONNX_FILE).write_bytes(data)
     replace_in_card(folder / CARD_FILE, r"sha256: \S+", f"sha256: {hashlib.sha256(data).hexdigest()}")
-
-
-def to_onnx(name: str, network: nn.Module) -> bytes:
-    """The network as ONNX with the card's names and shapes."""
-    card, stream = card_of(name), io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter by tracing is deprecated, and warns of constants
-        torch.onnx.export(
-            network,
-            (torch.zeros(card.input.shape),),
-            stream,
-            input_names=[card.input.name],
-            output_names=[card.output.name],
-            opset_version=_OPSET,
-            dynamo=False,
-        )
-    return stream.getvalue()
 
 
 def replace_in_card(card: Path, pattern: str, text: str) -> None:

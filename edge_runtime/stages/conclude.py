@@ -113,28 +113,26 @@ def _segmented(speaker: Speaker, image: Image, by_region: Answers, number: int) 
 def _separated(speaker: Speaker, image: Image, by_region: Answers, number: int) -> Concluded:
     """Every lesion with its own finding, mask and measurements, the largest first, in whichever regions it was seen.
 
-    A region in which nothing was found gives a negative finding.
+    A region in which no lesion lies, or nothing but specks below the card's minimum, gives a negative finding.
     """
     if not isinstance(image, Volume):
         raise InferenceFailed(f"engine {speaker.card.name} separates lesions in a volume, and these frames make none")
-    whole = np.zeros(_grid(image), dtype=np.bool_)
-    empty = []
-    for answers in by_region:
-        part = _join(answers, whole.shape)
-        if not part.any():
-            empty.append(speaker.finding(Answer.NEGATIVE, measurements=(volume_of(part, image.geometry),)))
-        whole |= part
-    found = lesions(whole, image.geometry, speaker.card.decode.minimum_ml)
+    grid = _grid(image)
+    parts = [_join(answers, grid) for answers in by_region]
+    found = lesions(np.any(parts, axis=0), image.geometry, speaker.card.decode.minimum_ml)
     if len(found) > speaker.card.decode.maximum_regions:
         raise InferenceFailed(
             f"engine {speaker.card.name}: {len(found)} lesions of {speaker.label.name}, more than the "
             f"{speaker.card.decode.maximum_regions} that decode.maximum_regions holds plausible"
         )
-    if not found and not empty:  # all that was found is smaller than the card's minimum
-        empty.append(speaker.finding(Answer.NEGATIVE, measurements=(volume_of(whole, image.geometry),)))
+    empty = [
+        speaker.finding(Answer.NEGATIVE, measurements=(volume_of(part, image.geometry),))
+        for part in parts
+        if not any((part[lesion.box.slices] & lesion.voxels).any() for lesion in found)
+    ]
     findings = [_lesion(speaker, lesion, number + k) for k, lesion in enumerate(found)]
     masks = [
-        speaker.mask(number + k, f"{speaker.label.name} {k + 1}", lesion.on_grid(_grid(image)))
+        speaker.mask(number + k, f"{speaker.label.name} {k + 1}", lesion.on_grid(grid))
         for k, lesion in enumerate(found)
     ]
     return Concluded(findings + empty, masks, [lesion.region for lesion in found])

@@ -11,6 +11,7 @@ from support.models import SOURCE, build_engine, card, classifier, segmenter, vo
 from edge_runtime import config
 from edge_runtime.compose import compose_pipeline
 from edge_runtime.domain import Answer, Frames, StageOutcome
+from edge_runtime.engines.views import LabelAnswer, Region
 from edge_runtime.errors import BackendUnavailable, ConfigurationError, EngineError, EngineRejected, InferenceFailed
 from edge_runtime.telemetry.metrics import NullMetrics
 
@@ -449,3 +450,19 @@ def test_frames_are_prepared_by_each_stage_one_at_a_time(compose):
     prepared = counting(pipeline, "prepare")
     pipeline.run(FULL)
     assert prepared == {"first": 1, "again": 1}
+
+
+def test_a_region_with_nothing_but_a_speck_is_said_to_be_without_beside_one_with_a_lesion(compose):
+    voxels = np.zeros((8, 8, 40))
+    voxels[2:6, 2:6, 2:6] = 100
+    voxels[4, 4, 36] = 100
+    pipeline = compose(stage("boxes", "each"), stage("volume", "lesions", within="boxes", margin=0.0))
+    pipeline.stages = (
+        dataclasses.replace(pipeline.stages[0], decode=lambda *_: (LabelAnswer("brain", regions=REGIONS),)),
+        pipeline.stages[1],
+    )
+    answers = [f.answer for f in pipeline.run(volume(voxels)).findings if f.stage == "volume"]
+    assert answers == [Answer.POSITIVE, Answer.NEGATIVE]
+
+
+REGIONS = (Region((2.0, 2.0, 2.0), (6.0, 6.0, 6.0)), Region((4.0, 4.0, 36.0), (5.0, 5.0, 37.0)))
