@@ -2,13 +2,13 @@
 
 import contextlib
 import os
-import subprocess
 import time
 
 import numpy as np
 import pytest
 from support.dicom_objects import ct_series
 from support.hostile import all_states, assert_log_is_clean, encoded, store_bytes, wait_states
+from support.mounts import mounted
 from support.pacs import wait_until
 from support.site import PATIENT_ID, PATIENT_NAME, ball_series, send_series, write_config
 
@@ -16,18 +16,6 @@ from benchmarks.daemon import Daemon
 
 pytestmark = pytest.mark.peer
 MB = 1_000_000
-
-
-@contextlib.contextmanager
-def mounted(path, size):
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(path)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("mounting is not permitted here")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
 
 
 def fill(path):
@@ -53,7 +41,7 @@ def test_a_full_spool_refuses_then_deletes_what_is_delivered_and_receives_again(
     config = write_config(tmp_path / "site.yaml", engines, [folder(tmp_path / "out")], results=["json"])
     reserve = "spool.reserve_bytes=12000000"
     with (
-        mounted(tmp_path / "small", "40m") as disk,
+        mounted(tmp_path / "small", "size=40m") as disk,
         Daemon(config, disk / "spool", [reserve], tmp_path / "log") as daemon,
     ):
         daemon.wait_ready()
@@ -81,7 +69,10 @@ def test_a_full_spool_refuses_then_deletes_what_is_delivered_and_receives_again(
 def test_a_disk_that_something_else_fills_stops_the_work_and_loses_none_of_it(tmp_path, slow_engines):
     out = tmp_path / "out"
     config = write_config(tmp_path / "site.yaml", slow_engines, [folder(out)])
-    with mounted(tmp_path / "small", "40m") as disk, Daemon(config, disk / "spool", log=tmp_path / "log") as daemon:
+    with (
+        mounted(tmp_path / "small", "size=40m") as disk,
+        Daemon(config, disk / "spool", log=tmp_path / "log") as daemon,
+    ):
         daemon.wait_ready()
         series = [ball_series(f"full-{n}") for n in range(4)]
         for n, one in enumerate(series):
@@ -105,7 +96,7 @@ def test_a_disk_that_something_else_fills_stops_the_work_and_loses_none_of_it(tm
 def test_a_daemon_that_starts_on_a_full_disk_finishes_what_it_had_once_there_is_room(tmp_path, slow_engines):
     config = write_config(tmp_path / "site.yaml", slow_engines, [folder(tmp_path / "out")])
     with (
-        mounted(tmp_path / "small", "40m") as disk,
+        mounted(tmp_path / "small", "size=40m") as disk,
         Daemon(config, disk / "spool", log=tmp_path / "log") as daemon,
     ):
         daemon.wait_ready()
@@ -125,7 +116,7 @@ def test_a_daemon_that_starts_on_a_full_disk_finishes_what_it_had_once_there_is_
 
 
 def test_a_full_destination_folder_gets_everything_once_there_is_room(tmp_path, engines):
-    with mounted(tmp_path / "small", "4m") as disk:
+    with mounted(tmp_path / "small", "size=4m") as disk:
         config = write_config(tmp_path / "site.yaml", engines, [folder(disk / "out")])
         with Daemon(config, tmp_path / "spool") as daemon:
             daemon.wait_ready()

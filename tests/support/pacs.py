@@ -261,6 +261,19 @@ def raw_server(behave: Callable[[socket.socket, threading.Event], None]) -> Iter
 
 
 @contextlib.contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[None]:
+    """Let an HTTP server answer, in a thread; close it at the end."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextlib.contextmanager
 def full_backlog() -> Iterator[int]:
     """A port that neither accepts nor refuses a connection: SYNs get no answer."""
     with contextlib.ExitStack() as stack:
@@ -333,14 +346,8 @@ class StubWeb:
 
         server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
         self.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
+        with serving(server):
             yield self
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
 
 
 def uid_of(part10: bytes) -> str:

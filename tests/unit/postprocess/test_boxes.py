@@ -60,9 +60,15 @@ def test_boxes_of_windows_meet_on_the_grid(tmp_path):
     grid = (12, 8, 8)
     first, second = Tile(grid, (0, 0, 0), (8, 8, 8)), Tile(grid, (4, 0, 0), (8, 8, 8))
     whole = output((4, 4, 4, 4, 4, 4, 0.9))  # in the second window: 6 to 10 of the grid
-    cut = output((7, 4, 4, 2, 4, 4, 0.8))  # in the first: 6 to 8
+    cut = output((6.5, 4, 4, 1, 4, 4, 0.8))  # in the first: 6 to 7, a quarter of it
     (answer,) = decoder(tmp_path, 1)([(cut, first), (whole, second)], place, None)
     assert answer.regions == (Region((12.0, 2.0, 2.0), (20.0, 6.0, 6.0)),)
+
+
+def test_a_small_box_within_a_better_one_of_the_same_window_stays(tmp_path):
+    run = output((4, 4, 4, 4, 4, 4, 0.9), (4, 4, 2.5, 4, 4, 1, 0.8))
+    (answer,) = decoder(tmp_path, 2)([(run, None)], PLACE, None)
+    assert answer.scores == pytest.approx((0.9, 0.8))
 
 
 def test_scores_that_are_no_probabilities_are_refused(tmp_path):
