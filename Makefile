@@ -6,7 +6,7 @@ DEBIAN := dcmtk dicom3tools orthanc orthanc-dicomweb prometheus mricron-data fak
 SUDO := $(shell [ $$(id -u) = 0 ] || echo sudo)
 PATHS := edge_runtime converters benchmarks tests
 
-.PHONY: demo demo-mr test check unit flow lint debian demo-data clean install rollback uninstall wheels
+.PHONY: demo demo-mr engines test test-full check unit flow lint debian demo-data clean install rollback uninstall wheels
 
 demo: .venv/demo
 	$(BIN)/python -m benchmarks.demo_ct
@@ -29,7 +29,11 @@ unit:
 
 flow:
 	$(BIN)/pytest tests/unit tests/contract -q -m peer
-	$(BIN)/pytest tests/flow tests/real -n 2 --dist loadfile -q
+	$(BIN)/pytest tests/flow tests/real -n 2 --dist loadfile -q -m "not full"
+
+# Every network for every target in every precision: long.
+test-full: test
+	$(BIN)/pytest tests/real -n 2 --dist loadfile -q -m full
 
 # Only what is missing: dpkg knows, and apt is asked for the rest.
 debian:
@@ -39,6 +43,10 @@ debian:
 	  $(SUDO) apt-get update -qq && \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
+
+# The reference engines in every precision, for the processor and for RTX cards; their figures must be the committed ones.
+engines: .venv/engines
+	$(BIN)/python -m converters.reference build
 
 demo-data:
 	@$(MAKE) --no-print-directory debian DEBIAN="dcmtk mricron-data"
@@ -55,9 +63,13 @@ demo-data:
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[convert,torch,bench]
 	touch $@ .venv/demo
 
+.venv/engines: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[convert,tensorrt-rtx]
+	touch $@ .venv/demo
+
 .venv/test: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[convert,torch,bench,test]
-	touch $@ .venv/demo .venv/demo-mr
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[convert,torch,monai,tensorrt-rtx,mlflow,video,bench,test]
+	touch $@ .venv/demo .venv/demo-mr .venv/engines
 
 # The service on this machine: docs/install.md. Nothing of it is needed for development.
 PREFIX ?= /opt/edge-runtime

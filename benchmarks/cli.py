@@ -15,8 +15,8 @@ from benchmarks.compare import NotAResult, NotComparable, changes, compare, read
 from benchmarks.daemon import DaemonFailed
 from benchmarks.provenance import Watch
 from benchmarks.record import BenchFailed, Record, State, table
-from benchmarks.scenarios import idle, ingest, queue, study
-from benchmarks.scenarios.schema import Idle, Ingest, Queue, Scenario, read_scenario, shipped
+from benchmarks.scenarios import convert, engine, idle, ingest, queue, study
+from benchmarks.scenarios.schema import Convert, Engine, Idle, Ingest, Queue, Scenario, read_scenario, shipped
 from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EXIT_USAGE, ConfigurationError, EdgeRuntimeError
 
 _FAILURES = (BenchFailed, DaemonFailed, EdgeRuntimeError, OSError, TimeoutError, subprocess.SubprocessError)
@@ -96,6 +96,10 @@ def _measure(scenario: Scenario, record: Record) -> State:
             idle.run(scenario, record)
         elif isinstance(scenario, Queue):
             queue.run(scenario, record)
+        elif isinstance(scenario, Engine):
+            engine.run(scenario, record)
+        elif isinstance(scenario, Convert):
+            convert.run(scenario, record)
         else:
             study.run(scenario, record)
     except KeyboardInterrupt:

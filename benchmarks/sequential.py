@@ -156,7 +156,7 @@ class _Steps:
         composed.close()
         engines = verify_engines(self._chosen, config.engines)
         runners = {name: BareRunner(engine.data, self._clock) for name, engine in engines.items()}
-        stages = [timed(stage, runners[stage.card.name], self._clock) for stage in composed.stages]
+        stages = [timed(stage, runners[stage.name], self._clock) for stage in composed.stages]
         self._pipeline = Pipeline(composed.name, stages, composed.stages_json, NullMetrics(), lambda: None)
         self._destination = build_destination(config.destinations[0], CALLING)
         prepare()

@@ -15,6 +15,7 @@ from benchmarks.demo import ENGINES, build_engines
 from benchmarks.provenance import file_system, sha256_of
 from benchmarks.record import BenchFailed, Record
 from edge_runtime.config import Config
+from edge_runtime.domain import EngineIdentity
 from edge_runtime.engines.card import CARD_FILE
 from edge_runtime.engines.required import verify_engines
 from edge_runtime.errors import EngineError
@@ -66,10 +67,15 @@ def read_site(path: str, record: Record) -> Config:
 
 def _engines(config: Config) -> dict[str, dict[str, str]]:
     return {
-        name: {"sha256": e.identity.sha256, "precision": e.identity.precision, "backend": e.identity.backend}
+        stage.asked: _identity(verified[stage.name].identity)
         for pipeline in config.pipelines
-        for name, e in verify_engines(pipeline, config.engines).items()
+        for verified in [verify_engines(pipeline, config.engines)]
+        for stage in pipeline.stages
     }
+
+
+def _identity(engine: EngineIdentity) -> dict[str, str]:
+    return {"sha256": engine.sha256, "precision": engine.precision, "backend": engine.backend}
 
 
 def write_variant(path: str, out: Path, pipeline: dict[str, object], destinations: list[dict[str, object]]) -> Path:

@@ -2,92 +2,82 @@
 
 from __future__ import annotations
 
-import importlib
-import io
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import onnx
 
+from converters.checkpoints import load_checkpoint
+from converters.checkpoints.base import quiet, require
+from converters.exporters import export_program, trace_to_onnx, with_card_output
 from converters.graph import opset_of, rewrite_for_cpu
 from edge_runtime.domain import Array
 from edge_runtime.engines.card import Card
-from edge_runtime.errors import BackendUnavailable, EngineRejected
+from edge_runtime.errors import EngineRejected
 
-OPSET = 17
+__all__ = ["Exported", "export", "trace_to_onnx"]
 
 
 @dataclass(frozen=True, eq=False)
 class Exported:
-    """An ONNX network. `reference` computes what the checkpoint's own framework gives for an input."""
+    """An ONNX network. `reference` computes what the checkpoint's own framework gives for an input.
+
+    `rewrites` say what was changed in the graph, `notes` what was chosen on the way to it.
+    """
 
     data: bytes
     opset: int
     reference_name: str
     reference: Callable[[Array], Array]
     rewrites: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
-def export(card: Card, checkpoint: bytes) -> Exported:
-    """Export the checkpoint, which has been verified.
+def export(card: Card, checkpoint: bytes, card_folder: Path) -> Exported:
+    """Export the checkpoint, which has been verified. The same checkpoint gives the same bytes.
 
     Raises:
-        BackendUnavailable: torch is missing.
-        EngineRejected: it is no checkpoint of the card's format, or the network that comes out is not valid.
+        ConfigurationError: the card's architecture or entry is wrong.
+        BackendUnavailable: a package is missing.
+        EngineRejected: the checkpoint is damaged, wants to run code or does not fit, or its network cannot be exported
+            or is not valid.
     """
-    if card.checkpoint.format == "torchscript":
-        data, name, reference = _torchscript(card, checkpoint)
+    loaded = load_checkpoint(card, checkpoint, card_folder)
+    if loaded.onnx is not None:
+        data, name, reference = loaded.onnx, "the ONNX checkpoint", _onnx_reference(card, loaded.onnx)
     else:
-        data, name, reference = checkpoint, "the ONNX checkpoint", _onnx_reference(card, checkpoint)
+        _plain_activations(loaded.module)
+        module = with_card_output(card, loaded.module)
+        by = card.checkpoint.exporter or loaded.exporter
+        data = trace_to_onnx(card, module) if by == "trace" else export_program(card, module)
+        name, reference = f"torch {require('torch', 'torch').__version__}", _torch_reference(module)
     try:
         model = onnx.load_from_string(data)
         rewrites = rewrite_for_cpu(model)
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:
         raise EngineRejected(f"engine {card.name}: the checkpoint gives no valid ONNX network: {error}") from error
-    return Exported(model.SerializeToString(), opset_of(model), name, reference, rewrites)
+    return Exported(model.SerializeToString(), opset_of(model), name, reference, rewrites, loaded.notes)
 
 
-def _torchscript(card: Card, checkpoint: bytes) -> tuple[bytes, str, Callable[[Array], Array]]:
-    torch = _torch()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TorchScript is deprecated
-        try:
-            module = torch.jit.load(io.BytesIO(checkpoint), map_location="cpu").eval()
-        except RuntimeError as error:
-            first = str(error).splitlines()[0]
-            raise EngineRejected(f"engine {card.name}: the checkpoint is no TorchScript: {first}") from error
+def _plain_activations(module: Any) -> None:
+    """Swish written for training, as EfficientNet has it, becomes the same function of plain operators."""
+    for layer in module.modules():
+        if callable(getattr(layer, "set_swish", None)):
+            layer.set_swish(memory_efficient=False)
+
+
+def _torch_reference(module: Any) -> Callable[[Array], Array]:
+    torch = require("torch", "torch")
 
     def reference(prepared: Array) -> Array:
-        with torch.no_grad():
+        with quiet(), torch.no_grad():
             output: Array = module(torch.from_numpy(prepared)).numpy()
         return output
 
-    return trace_to_onnx(card, module), f"torch {torch.__version__}", reference
-
-
-def trace_to_onnx(card: Card, module: Any) -> bytes:
-    """A PyTorch module as ONNX, traced, with the card's names and shapes.
-
-    Raises:
-        BackendUnavailable: torch is missing.
-    """
-    torch, stream = _torch(), io.BytesIO()
-    with warnings.catch_warnings(), torch.no_grad():
-        # The exporter by tracing is deprecated and warns of constants; the parity check decides.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            module,
-            (torch.zeros(card.input.shape),),
-            stream,
-            input_names=[card.input.name],
-            output_names=[card.output.name],
-            opset_version=OPSET,
-            dynamo=False,
-        )
-    return stream.getvalue()
+    return reference
 
 
 def _onnx_reference(card: Card, checkpoint: bytes) -> Callable[[Array], Array]:
@@ -104,12 +94,3 @@ def _onnx_reference(card: Card, checkpoint: bytes) -> Callable[[Array], Array]:
         return output
 
     return reference
-
-
-def _torch() -> Any:
-    try:
-        return importlib.import_module("torch")
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise BackendUnavailable("this checkpoint needs torch; run: pip install 'edge-runtime[torch]'") from error

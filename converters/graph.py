@@ -33,6 +33,17 @@ def rewrite_for_cpu(model: Any) -> tuple[str, ...]:
     return tuple(f"{count} x {what}" for what, count in done.items() if count)
 
 
+def used_names(graph: Any) -> set[str]:
+    """Every tensor that a graph's nodes or outputs use, in branches and loop bodies too."""
+    used = {output.name for output in graph.output}
+    for node in graph.node:
+        used.update(node.input)
+        for attribute in node.attribute:
+            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
+                used |= used_names(inner)
+    return used
+
+
 class _Graph:
     """A graph under change: shapes, constants, and new nodes with names that clash with none."""
 
@@ -63,7 +74,7 @@ class _Graph:
         return True
 
     def drop_unused_constants(self) -> None:
-        used = {name for node in self.graph.node for name in node.input} | {o.name for o in self.graph.output}
+        used = used_names(self.graph)
         for collection, name_of in ((self.graph.initializer, lambda i: i.name), (self.graph.node, _constant_output)):
             for position in reversed(range(len(collection))):
                 if name_of(collection[position]) not in used | {None}:

@@ -93,8 +93,10 @@ def _parser() -> argparse.ArgumentParser:
     engines = add("engines", "List built engines, or verify them against their passports.", _engines)
     engines.add_argument("action", choices=("list", "verify"))
     engines.add_argument("path", metavar="PATH", nargs="?", type=Path, default=DEFAULT_ENGINES,
-                         help=f"a folder of engines, or one engine (default {DEFAULT_ENGINES})")  # fmt: skip
+                         help=f"a folder of engines, or an engine, or a build (default {DEFAULT_ENGINES})")  # fmt: skip
     engines.add_argument("--trusted-key", action="append", default=[], help="Ed25519 public key; absent: any or none")
+    engines.add_argument("--allow-ungated", action="store_true",
+                         help="verify: accept fp16 and int8 whose task metrics were not measured")  # fmt: skip
     return parser
 
 
@@ -212,16 +214,20 @@ def _password(options: argparse.Namespace) -> int:
 
 
 def _engines(options: argparse.Namespace) -> int:
-    from edge_runtime.engines.verify import list_engines
+    from edge_runtime.engines.listing import engine_status, list_engines
 
     if not options.path.is_dir():
         raise EngineError(f"{options.path} is no folder of engines")
-    is_one = (options.path / "model.yaml").exists()
-    folder = options.path.parent if is_one else options.path
-    found = [e for e in list_engines(folder, options.trusted_key) if not is_one or e.name == options.path.name]
+    path = options.path.resolve()
+    keys, ungated = options.trusted_key, options.action == "list" or options.allow_ungated
+    folder, only = (path.parent, path.name) if (path / "model.yaml").exists() else (path, None)
+    if (path / "passport.json").exists():
+        found = [engine_status(path, keys, not keys, ungated)]
+    else:
+        found = [*list_engines(folder, keys, not keys, ungated, only)]
     for engine in found:
         state = "ok" if engine.problem is None else "not usable" if options.action == "verify" else "see verify"
-        signed = "signed" if engine.signed else "unsigned"
+        signed = ("signed" if engine.signed else "unsigned") + (" ungated" if engine.ungated else "")
         build = engine.folder.name if engine.folder else "not built"
         print(f"{engine.name}  {engine.version}  {engine.task}  {build}  {signed}  {state}")
         if engine.problem is not None and options.action == "verify":

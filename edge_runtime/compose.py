@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 from edge_runtime import config
 from edge_runtime.backends.base import Backend
@@ -29,15 +30,13 @@ def compose_pipeline(pipeline: config.Pipeline, engines: config.Engines, metrics
     verified = verify_engines(pipeline, engines)
     name = choose(engines.backend)
     backend, device = load_backend(name), load_device(name, engines.threads)
-    runners: dict[str, EngineRunner] = {}
+    runners: dict[Path, EngineRunner] = {}
     try:
-        stages = [_stage(stage, verified[stage.engine], runners, backend, device) for stage in pipeline.stages]
+        stages = [_stage(stage, verified[stage.name], runners, backend, device) for stage in pipeline.stages]
     except BaseException:
         _close(runners, device)
         raise
-    documents = [
-        {**dataclasses.asdict(stage), "card_sha256": verified[stage.engine].card_sha256} for stage in pipeline.stages
-    ]
+    documents = [_document(stage, verified[stage.name]) for stage in pipeline.stages]
     return Pipeline(pipeline.name, stages, canonical_json(documents), metrics, lambda: _close(runners, device))
 
 
@@ -46,16 +45,24 @@ def compose_pipelines(configuration: config.Config, metrics: Metrics) -> dict[st
     return {p.name: compose_pipeline(p, configuration.engines, metrics) for p in configuration.pipelines}
 
 
+def _document(stage: config.Stage, engine: VerifiedEngine) -> dict[str, object]:
+    """What a result records of a stage, and its UIDs depend on; a precision only where the stage names one."""
+    keys = dataclasses.asdict(stage)
+    if stage.precision is None:
+        del keys["precision"]
+    return {**keys, "card_sha256": engine.card_sha256}
+
+
 def _stage(
-    stage: config.Stage, engine: VerifiedEngine, runners: dict[str, EngineRunner], backend: Backend, device: Device
+    stage: config.Stage, engine: VerifiedEngine, runners: dict[Path, EngineRunner], backend: Backend, device: Device
 ) -> Stage:
-    if stage.engine not in runners:
-        runners[stage.engine] = load_runner(engine, backend, device)
+    if engine.folder not in runners:
+        runners[engine.folder] = load_runner(engine, backend, device)
     return Stage(
         name=stage.name,
         card=engine.card,
         identity=dataclasses.replace(engine.identity, backend=f"{backend.name} {backend.version}"),
-        runner=runners[stage.engine],
+        runner=runners[engine.folder],
         check=compile_expectation(engine.card),
         prepare=compile_recipe(engine.card),
         decode=compile_decoder(engine.card),
@@ -65,11 +72,11 @@ def _stage(
         margin=stage.margin,
         optional=stage.optional,
         threshold=stage.threshold,
-        expected_seconds=engine.passport.longest_run_seconds,
+        expected_seconds=engine.passport.longest_run_seconds or 0.0,
     )
 
 
-def _close(runners: dict[str, EngineRunner], device: Device) -> None:
+def _close(runners: dict[Path, EngineRunner], device: Device) -> None:
     for runner in runners.values():
         runner.close()
     device.close()

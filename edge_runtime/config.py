@@ -110,6 +110,7 @@ class Engines:
     backend: str = field(default="auto", metadata={"choices": ("auto", "onnxruntime", "tensorrt")})
     trusted_keys: tuple[str, ...] = ()
     allow_unsigned: bool = False
+    allow_ungated: bool = False  # fp16 and int8 whose task metrics nobody measured
     threads: int = 0  # of ONNX Runtime; 0: as many as cores
 
     def __post_init__(self) -> None:
@@ -158,6 +159,7 @@ class Match:
 class Stage:
     name: str
     engine: str
+    precision: str | None = field(default=None, metadata={"choices": ("fp32", "fp16", "int8")})
     when: str | None = None  # STAGE.LABEL.positive or STAGE.LABEL.negative
     within: str | None = None  # a stage before this one: run once in each of its regions
     margin: float = 0.1  # of a region's extent, added on each side
@@ -174,6 +176,11 @@ class Stage:
         _require(0 <= self.margin <= 10, "margin", "is 0 to 10 times the region's extent")
         if self.threshold is not None:
             _require(0 < self.threshold < 1, "threshold", "is between 0 and 1")
+
+    @property
+    def asked(self) -> str:
+        """The engine that the stage asks for, with the precision where it names one."""
+        return self.engine if self.precision is None else f"{self.engine} {self.precision}"
 
 
 @dataclass(frozen=True)

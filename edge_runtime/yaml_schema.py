@@ -1,6 +1,7 @@
 """Read a YAML file into a dataclass schema, and name file, line, key and a suggestion for everything that is wrong.
 
-Accepted field types: str, int, float, bool, another dataclass, `tuple[T, ...]` and `T | None`.
+Accepted field types: str, int, float, bool, another dataclass, `tuple[T, ...]`, `T | None`, and `Mapping[str, Any]`,
+which takes any mapping as it stands.
 A field's metadata may hold `choices` (for a string or the items of a tuple) and `shorthand` (the field that a bare
 string stands for). A dataclass reports what is wrong with its values as `ValueError("key: message")`.
 """
@@ -205,6 +206,8 @@ class _Reader:
             return self._dataclass(cast("type[Any]", kind), node, key, metadata)
         if typing.get_origin(kind) is tuple:
             return self._tuple(typing.get_args(kind)[0], node, key, metadata)
+        if typing.get_origin(kind) is Mapping:
+            return self._mapping(node, key)
         return self._scalar(kind, node, key, metadata.get("choices"))
 
     def _dataclass(self, kind: type[Any], node: yaml.Node, key: str, metadata: Mapping[str, Any]) -> Any:
@@ -274,6 +277,19 @@ class _Reader:
             self.problem(node, key, "must be a list")
             return ()
         return tuple(self.build(item, child, f"{key}[{i}]", metadata) for i, child in enumerate(node.value))
+
+    def _mapping(self, node: yaml.Node, key: str) -> dict[str, Any]:
+        if not isinstance(node, yaml.MappingNode):
+            self.problem(node, key, "must be a mapping of keys to values")
+            return {}
+        loader = _Loader("")
+        try:
+            return {name: loader.construct_object(child, deep=True) for name, child, _ in self._items(node, key)}
+        except yaml.YAMLError as error:
+            self.problem(node, key, f"is no YAML: {error}")
+            return {}
+        finally:
+            loader.dispose()
 
     def _scalar(self, kind: type[Any], node: yaml.Node, key: str, choices: Sequence[str] | None) -> Any:
         if not isinstance(node, yaml.ScalarNode):

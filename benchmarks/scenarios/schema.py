@@ -14,6 +14,8 @@ from edge_runtime.yaml_schema import read_schema
 SHIPPED = Path(__file__).parent
 PEERS = ("sequential", "day_script")
 DESTINATIONS = ("folder", "dicom")
+PRECISIONS = ("fp32", "fp16", "int8")
+CONVERT_TARGETS = ("onnxruntime", "tensorrt-rtx")
 
 
 def _positive(scenario: object, *names: str) -> None:
@@ -138,9 +140,72 @@ class Queue:
         )  # fmt: skip
 
 
-Scenario = Ingest | Idle | Study | Queue
-KINDS: dict[str, type[Ingest] | type[Idle] | type[Study] | type[Queue]] = {
-    "ingest": Ingest, "idle": Idle, "study": Study, "queue": Queue,
+@dataclass(frozen=True)
+class Engine:
+    """The bare engines on this processor, in turn: ResNet-18 in several precisions, and built engines by folder."""
+
+    kind: str = field(metadata={"choices": ("engine",)})
+    work: str = "bench-work"
+    rounds: int = 15
+    runs: int = 50
+    seconds: float = 2.0
+    precisions: tuple[str, ...] = field(default=PRECISIONS, metadata={"choices": PRECISIONS})
+    engines: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _positive(self, "rounds", "runs")
+        if self.seconds <= 0:
+            raise ValueError("seconds: must be positive")
+        if not self.precisions and not self.engines:
+            raise ValueError("engines: name at least one, or a precision")
+
+    def reduced(self) -> Engine:
+        """A version of seconds, that measures nothing worth comparing."""
+        return dataclasses.replace(self, rounds=1, runs=4, engines=self.engines[:1])
+
+
+@dataclass(frozen=True)
+class ConvertTargets:
+    """Upper bounds of all builds together; megabytes (of 1e6 bytes) are of the process and its children at once."""
+
+    seconds: float | None = None
+    megabytes: float | None = None
+
+    def __post_init__(self) -> None:
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
+            if value is not None and value <= 0:
+                raise ValueError(f"{one.name}: must be positive")
+
+
+@dataclass(frozen=True)
+class Convert:
+    """ResNet-18 from a checkpoint to INT8 engines: seconds, memory, and the share of each step."""
+
+    kind: str = field(metadata={"choices": ("convert",)})
+    work: str = "bench-work"
+    rounds: int = 5
+    calibration: int = 32
+    holdout: int = 64
+    compute_capabilities: tuple[str, ...] = ("8.6", "8.9", "12.0")
+    engines: tuple[str, ...] = field(default=CONVERT_TARGETS, metadata={"choices": CONVERT_TARGETS})
+    targets: ConvertTargets = ConvertTargets()
+
+    def __post_init__(self) -> None:
+        _positive(self, "rounds", "calibration", "holdout")
+        if not self.engines or not self.compute_capabilities:
+            raise ValueError("engines, compute_capabilities: name at least one")
+
+    def reduced(self) -> Convert:
+        """One round of the engine for this processor, with few pictures."""
+        return dataclasses.replace(
+            self, rounds=1, calibration=4, holdout=16, engines=self.engines[:1], targets=ConvertTargets()
+        )
+
+
+Scenario = Ingest | Idle | Study | Queue | Engine | Convert
+KINDS: dict[str, type[Scenario]] = {
+    "ingest": Ingest, "idle": Idle, "study": Study, "queue": Queue, "engine": Engine, "convert": Convert,
 }  # fmt: skip
 
 

@@ -19,6 +19,12 @@ def main(arguments: list[str] | None = None) -> int:
     two = commands.add_parser("evaluate", help="choose thresholds, measure, write figures and cards")
     two.add_argument("--processes", type=int, default=2)
     two.set_defaults(run=_evaluate)
+    three = commands.add_parser(
+        "build", help="build all engines in every precision, compare with the committed figures"
+    )
+    three.add_argument("--into", type=Path, metavar="ENGINES", help="absent: beside their cards")
+    three.add_argument("--write", action="store_true", help="commit the figures instead of comparing with them")
+    three.set_defaults(run=_build)
     given = parser.parse_args(arguments)
     code: int = given.run(given)
     return code
@@ -47,6 +53,21 @@ def _evaluate(given: argparse.Namespace) -> int:
 
     print(evaluate(given.processes))
     return 0
+
+
+def _build(given: argparse.Namespace) -> int:
+    from converters.reference import builds
+    from converters.reference.samples import ENGINES
+
+    found = builds.build_all(given.into or ENGINES)
+    if given.write:
+        builds.write(found)
+        return 0
+    differing = list(builds.differences(found))
+    for difference in differing:
+        print(difference)
+    print(f"{len(found)} engines built, {len(differing)} figures differ from those that are committed")
+    return 1 if differing else 0
 
 
 if __name__ == "__main__":

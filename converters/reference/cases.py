@@ -14,8 +14,8 @@ from multiprocessing import get_context
 
 import numpy as np
 
+from converters.metrics import Detected, dice
 from converters.reference import baseline
-from converters.reference.metrics import Detected, dice
 from converters.reference.phantom import Lesion, Phantom
 from converters.reference.samples import CLASSIFIER, DETECTOR, ENGINES, MARGIN, SEGMENTER, Split, card_of
 from edge_runtime.backends.registry import load_backend, load_device

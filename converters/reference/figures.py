@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from converters.reference import metrics
+from converters import metrics
+from converters.metrics import Detected
 from converters.reference.cases import Case, Outline
-from converters.reference.metrics import Detected
 from converters.reference.samples import CLASSIFIER, DETECTOR, SEGMENTER
 from edge_runtime.engines.card import Metric
 

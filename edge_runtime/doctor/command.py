@@ -20,7 +20,7 @@ from edge_runtime.doctor.sending import examine_by_sending
 
 def probes_for(config: Config) -> list[Probe]:
     """All probes of a configuration."""
-    engines = {stage.engine for pipeline in config.pipelines for stage in pipeline.stages}
+    engines = {stage.asked for pipeline in config.pipelines for stage in pipeline.stages}
     probes = [
         Probe("machine", 30.0, examine_machine),
         Probe("clock", 10.0, examine_clock),

@@ -43,14 +43,14 @@ def examine_engines(site: Site) -> Iterator[Check]:
             yield fail(f"pipeline {pipeline.name}", str(error), "mend the engine; see edge-runtime engines verify")
             continue
         for stage in pipeline.stages:
-            if stage.engine not in loaded:
+            if stage.asked not in loaded:
                 found = load_apart(stage, site.config.engines)
                 if isinstance(found, Check):
                     yield found
                     continue
-                loaded[stage.engine] = found
-                yield loaded_check(stage.engine, found)
-        if all(stage.engine in loaded for stage in pipeline.stages):
+                loaded[stage.asked] = found
+                yield loaded_check(stage.asked, found)
+        if all(stage.asked in loaded for stage in pipeline.stages):
             yield deadline_check(pipeline, loaded)
     if loaded:
         yield engine_memory_check(sum(one.peak_bytes for one in loaded.values()), available_bytes_here())
@@ -58,7 +58,7 @@ def examine_engines(site: Site) -> Iterator[Check]:
 
 def load_apart(stage: config.Stage, engines: config.Engines, seconds: float = LOAD_SECONDS) -> Loaded | Check:
     """Load the engine of a stage in a process of its own and run its golden input."""
-    what = f"engine {stage.engine}"
+    what = f"engine {stage.asked}"
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_load, args=(theirs, stage, engines), daemon=True)
@@ -102,7 +102,7 @@ def loaded_check(name: str, loaded: Loaded) -> Check:
 
 def deadline_check(pipeline: config.Pipeline, loaded: dict[str, Loaded]) -> Check:
     """The engines' time, each run once, against the deadline of the pipeline."""
-    seconds = sum(loaded[stage.engine].golden_seconds for stage in pipeline.stages)
+    seconds = sum(loaded[stage.asked].golden_seconds for stage in pipeline.stages)
     what = f"pipeline {pipeline.name}"
     found = f"engines take {seconds:.2f} s, the deadline is {pipeline.deadline_seconds:g} s"
     if seconds > pipeline.deadline_seconds / 2:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from edge_runtime.domain import Code
 from edge_runtime.engines.recipe import Crop, Operation, Orient, Resample, Resize, Step, Tile
@@ -17,6 +19,7 @@ CARD_FILE = "model.yaml"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def _require(condition: bool, key: str, message: str) -> None:
@@ -24,20 +27,46 @@ def _require(condition: bool, key: str, message: str) -> None:
         raise ValueError(f"{key}: {message}")
 
 
+CHECKPOINT_FORMATS = ("onnx", "torchscript", "pt2", "state_dict", "monai_bundle", "ultralytics")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The network that a state dictionary belongs to: `callable` (module:name) is called with `arguments`."""
+
+    callable: str
+    arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        _require(_CALLABLE.fullmatch(self.callable) is not None, "callable",
+                 f"is module:name, got {self.callable!r}")  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where the weights are: `path` beside the card, or `member` of a version of a package on PyPI."""
+    """Where the weights are: `path` beside the card, or `member` of a version of a package on PyPI.
+
+    `entry` names the state dictionary within a file that holds more; absent, it is found. `exporter` says how a
+    PyTorch module becomes ONNX: by `torch.export` or by tracing.
+    """
 
     sha256: str
     license: str
-    format: str = field(metadata={"choices": ("torchscript", "onnx")})
+    format: str = field(metadata={"choices": CHECKPOINT_FORMATS})
     path: str | None = None
     package: str | None = None
     version: str | None = None
     member: str | None = None
+    architecture: Architecture | None = None
+    entry: str | None = None
+    exporter: str | None = field(default=None, metadata={"choices": ("export", "trace")})
 
     def __post_init__(self) -> None:
         _require(_SHA256.fullmatch(self.sha256) is not None, "sha256", "is 64 hexadecimal digits")
+        dictionary = self.format == "state_dict"
+        _require(dictionary == (self.architecture is not None), "architecture",
+                 "goes with format: state_dict, and is needed there")  # fmt: skip
+        _require(self.entry is None or dictionary, "entry", "goes with format: state_dict")
         from_package = (self.package, self.version, self.member)
         whole = all(v is not None for v in from_package) if self.path is None else not any(from_package)
         _require(whole, "path", "give either path, or package, version and member")
@@ -145,11 +174,14 @@ class Decode:
     component.
 
     `layout: yolov8` gives boxes, (1, 2 x axes + channels, boxes): centre and size on each axis of space in voxels of
-    the input, then a score for each channel. Of boxes that share more than `overlap` of their union the best is kept.
+    the input, then a score for each channel. A frame's axes are x, y (column, row), as published; a volume's are those
+    of the input. `layout: yolov5` gives boxes of frames, (1, boxes, 5 + channels): centre and size (x, y), objectness,
+    and a score for each channel, which counts times the objectness. Of boxes that share more than `overlap` of their
+    union the best is kept.
     """
 
     activation: str = field(default="none", metadata={"choices": ("none", "sigmoid", "softmax")})
-    layout: str = field(default="mask", metadata={"choices": ("mask", "yolov8")})
+    layout: str = field(default="mask", metadata={"choices": ("mask", "yolov5", "yolov8")})
     keep: str = field(default="all", metadata={"choices": ("all", "largest", "each")})
     fill_holes: bool = False
     planes_above: float = 0.0
@@ -163,6 +195,11 @@ class Decode:
         _require(self.minimum_ml == 0 or self.keep == "each", "minimum_ml", "goes with keep: each")
         _require(0 < self.overlap < 1, "overlap", "is a share, between 0 and 1")
         _require(self.maximum_regions >= 1, "maximum_regions", "must be at least 1")
+
+    @property
+    def gives_boxes(self) -> bool:
+        """Whether the output is a list of boxes."""
+        return self.layout != "mask"
 
 
 @dataclass(frozen=True)
@@ -195,6 +232,66 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Samples:
+    """Images: a folder beside the card (see converters/README.md), or a generator, `module:callable`.
+
+    `count`: at most so many of them.
+    """
+
+    path: str | None = None
+    generator: str | None = None
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        _require((self.path is None) != (self.generator is None), "path", "give either path or generator")
+        _require(self.generator is None or _CALLABLE.fullmatch(self.generator) is not None, "generator",
+                 f"is module:name, got {self.generator!r}")  # fmt: skip
+        _require(self.count is None or self.count >= 1, "count", "must be at least 1")
+
+
+CALIBRATION_METHODS = ("minmax", "percentile", "entropy")
+
+
+@dataclass(frozen=True)
+class Calibration(Samples):
+    """What INT8 takes its ranges from. `percentile`: the share, in percent, of values that a range covers."""
+
+    method: str = field(default="percentile", metadata={"choices": CALIBRATION_METHODS})
+    percentile: float = 99.99
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require(50 < self.percentile <= 100, "percentile", "is above 50, at most 100")
+
+
+_METRICS = {
+    "classification": ("auc", "sensitivity"),
+    "detection": ("map_50",),
+    "segmentation": ("dice_mean", "dice_worst"),
+}
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How much lower than FP32's a figure on the hold-out set may be, and what it may not fall below.
+
+    `sensitivity` is that at the threshold where FP32 and the engine each reach `at_specificity`.
+    """
+
+    metric: str = field(metadata={"choices": tuple(m for ms in _METRICS.values() for m in ms)})
+    tolerance: float
+    at_least: float = 0.0
+    at_specificity: float | None = None
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.tolerance < 1, "tolerance", "is a share, 0 up to 1")
+        _require(0 <= self.at_least <= 1, "at_least", "is a share, 0 to 1")
+        _require((self.metric == "sensitivity") == (self.at_specificity is not None), "at_specificity",
+                 "goes with sensitivity, and is needed there")  # fmt: skip
+        _require(self.at_specificity is None or 0 < self.at_specificity <= 1, "at_specificity", "is a share")
+
+
+@dataclass(frozen=True)
 class Card:
     """The card. `tolerance` is the largest absolute difference of outputs that still counts as the same network."""
 
@@ -211,6 +308,9 @@ class Card:
     decode: Decode = Decode()
     expect: Expect | None = None
     evaluation: Evaluation | None = None
+    calibration: Calibration | None = None
+    holdout: Samples | None = None
+    gate: tuple[Tolerance, ...] = ()
 
     def __post_init__(self) -> None:
         _require(_NAME.fullmatch(self.name) is not None, "name", f"use a-z, 0-9, '-', '_' and '.', got {self.name!r}")
@@ -219,6 +319,9 @@ class Card:
         _require(math.isfinite(self.tolerance) and self.tolerance > 0, "tolerance", "must be positive")
         self._check_recipe()
         self._check_labels()
+        for index, tolerance in enumerate(self.gate):
+            known = _METRICS[self.task]
+            _require(tolerance.metric in known, f"gate[{index}].metric", f"of a {self.task} is {' or '.join(known)}")
 
     def _check_recipe(self) -> None:
         spatial = self.input.shape[2:]
@@ -244,9 +347,12 @@ class Card:
 
     def _check_labels(self) -> None:
         _require(bool(self.labels), "labels", "name at least one")
-        boxes = self.decode.layout == "yolov8"
-        _require(not boxes or self.task == "detection", "decode.layout", "yolov8 is for detections")
-        channels = self.output.shape[1] - (2 * self.input.spatial if boxes else 0)
+        layout, gives_boxes = self.decode.layout, self.decode.gives_boxes
+        _require(not gives_boxes or self.task == "detection", "decode.layout", f"{layout} is for detections")
+        _require(layout != "yolov5" or self.input.kind == "frame", "decode.layout", "yolov5 is for frames")
+        channels = self.output.shape[1]
+        if gives_boxes:
+            channels = self.output.shape[-1] - 5 if layout == "yolov5" else channels - 2 * self.input.spatial
         for index, label in enumerate(self.labels):
             key = f"labels[{index}]"
             _require(label.channel < channels, f"{key}.channel", f"the output has {channels} channels")
@@ -259,8 +365,9 @@ class Card:
         shape, axes = self.output.shape, self.input.spatial
         if self.task == "classification":
             _require(len(shape) == 2, "output.shape", "of a classification is (1, channels)")
-        elif self.decode.layout == "yolov8":
-            _require(len(shape) == 3, "output.shape", f"of this layout is (1, {2 * axes} + channels, boxes)")
+        elif self.decode.gives_boxes:
+            rows = "boxes, 5 + channels" if self.decode.layout == "yolov5" else f"{2 * axes} + channels, boxes"
+            _require(len(shape) == 3, "output.shape", f"of this layout is (1, {rows})")
             _require(self.decode.activation != "softmax", "decode.activation", "of this layout is none or sigmoid")
         else:
             _require(len(shape) == 2 + axes, "output.shape",

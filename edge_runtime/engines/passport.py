@@ -9,17 +9,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import types
-import typing
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from edge_runtime.strict_json import NotOfSchema, build
+
 PASSPORT_FILE = "passport.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 T = TypeVar("T")
 
@@ -71,10 +71,12 @@ class Onnx:
 
 @dataclass(frozen=True)
 class Precision:
-    """fp32, fp16 or int8, and the hash of the calibration set where there was one."""
+    """fp32, fp16 or int8; how INT8 was calibrated, and on what; the layers that the gate gave back to FP32."""
 
     recipe: str
     calibration_sha256: str | None = None
+    calibration_method: str | None = None
+    raised: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,10 +107,23 @@ class Parity:
 
 @dataclass(frozen=True)
 class Metric:
-    """A task metric measured on data that the name tells, such as dice/ch2bet."""
+    """A task metric of this engine on the hold-out set, its 95 % interval, and FP32's figure on the same samples."""
 
     name: str
     value: float
+    low: float | None = None
+    high: float | None = None
+    fp32: float | None = None
+    tolerance: float | None = None  # how much lower than FP32's the card allows
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The labelled hold-out set on which the task metrics passed the card's tolerances."""
+
+    holdout_sha256: str
+    samples: int
+    network: str  # what was measured: the engine itself, or the network that it was built from
 
 
 @dataclass(frozen=True)
@@ -118,11 +133,16 @@ class Builder:
     name: str
     version: str
     options: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()  # such as "onnx 1.23.2"
 
 
 @dataclass(frozen=True)
 class Passport:
-    """See the module. `longest_run_seconds` is the longest uninterruptible run measured when it was built."""
+    """See the module. `longest_run_seconds` is the longest uninterruptible run measured when it was built.
+
+    It is None where the engine could not run on the machine that built it. `documents` are files beside the engine
+    that the daemon does not read: its report, and the network that it was built from.
+    """
 
     schema_version: int
     name: str
@@ -136,9 +156,12 @@ class Passport:
     outputs: tuple[TensorRecord, ...]
     golden: GoldenRecord
     parity: Parity
-    longest_run_seconds: float
+    longest_run_seconds: float | None
     builder: Builder
     task_metrics: tuple[Metric, ...] = ()
+    gate: Gate | None = None
+    checkpoint_sha256: str | None = None
+    documents: tuple[FileRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,12 +175,26 @@ class Seal:
 
 def write_passport(passport: Passport, key: Ed25519PrivateKey | None = None) -> bytes:
     """The bytes of `passport.json`, signed where a key is given."""
-    content = _canonical(dataclasses.asdict(passport))
+    return _sealed(dataclasses.asdict(passport), key)
+
+
+def reseal(data: bytes, key: Ed25519PrivateKey) -> bytes:
+    """The same passport, of the same schema version, with the signature of another key.
+
+    Raises:
+        PassportInvalid: as `read_passport`.
+    """
+    read_passport(data)
+    return _sealed(json.loads(data)["passport"], key)
+
+
+def _sealed(passport: dict[str, Any], key: Ed25519PrivateKey | None) -> bytes:
+    content = _canonical(passport)
     seal = Seal(hashlib.sha256(content).hexdigest())
     if key is not None:
         signer = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
         seal = Seal(seal.sha256, signer, key.sign(content).hex())
-    return _canonical({"passport": dataclasses.asdict(passport), "seal": dataclasses.asdict(seal)})
+    return _canonical({"passport": passport, "seal": dataclasses.asdict(seal)})
 
 
 def read_passport(data: bytes) -> tuple[Passport, Seal]:
@@ -174,15 +211,42 @@ def read_passport(data: bytes) -> tuple[Passport, Seal]:
         raise PassportInvalid(f"it is no JSON: {error}") from error
     if not isinstance(document, dict) or set(document) != {"passport", "seal"} or _canonical(document) != data:
         raise PassportInvalid("its bytes are not in the form that a passport is written in; it was altered")
-    seal = _build(Seal, document["seal"], "seal")
+    seal = _read(Seal, document["seal"], "seal")
     content = _canonical(document["passport"])
     if hashlib.sha256(content).hexdigest() != seal.sha256:
         raise PassportInvalid(f"its seal expects {seal.sha256}, found {hashlib.sha256(content).hexdigest()}")
     _check_signature(seal, content)
     found = document["passport"].get("schema_version") if isinstance(document["passport"], dict) else None
-    if found != SCHEMA_VERSION:
-        raise PassportInvalid(f"its schema version is {found}, this program reads {SCHEMA_VERSION}")
-    return _build(Passport, document["passport"], "passport"), seal
+    if found not in (1, SCHEMA_VERSION):
+        raise PassportInvalid(f"its schema version is {found}, this program reads 1 and {SCHEMA_VERSION}")
+    passport = document["passport"] if found == SCHEMA_VERSION else _from_version_1(document["passport"])
+    return _read(Passport, passport, "passport"), seal
+
+
+def _read(kind: type[T], value: Any, key: str) -> T:
+    try:
+        return build(kind, value, key)
+    except NotOfSchema as error:
+        raise PassportInvalid(str(error)) from error
+
+
+def _from_version_1(old: dict[str, Any]) -> dict[str, Any]:
+    """Version 2 added keys, all with defaults, and took none away."""
+
+    def fill(kind: type[Any], value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        new = {f.name: f.default for f in dataclasses.fields(kind) if f.default is not dataclasses.MISSING}
+        return {**{k: [] if v == () else v for k, v in new.items()}, **value}
+
+    metrics = old.get("task_metrics")
+    filled = {
+        "precision": fill(Precision, old.get("precision")),
+        "builder": fill(Builder, old.get("builder")),
+        "task_metrics": [fill(Metric, m) for m in metrics] if isinstance(metrics, list) else metrics,
+    }
+    whole: dict[str, Any] = {**fill(Passport, old), **filled}
+    return whole
 
 
 def _check_signature(seal: Seal, content: bytes) -> None:
@@ -202,36 +266,3 @@ def _check_signature(seal: Seal, content: bytes) -> None:
 def _canonical(document: Any) -> bytes:
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
     return text.encode("ascii") + b"\n"
-
-
-def _build(kind: type[T], value: Any, key: str) -> T:
-    """`value`, as JSON gives it, as `kind`: a dataclass, a tuple, a scalar, or None where allowed."""
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        inner = next(k for k in typing.get_args(kind) if k is not type(None))
-        return cast("T", None if value is None else _build(inner, value, key))
-    if typing.get_origin(kind) is tuple:
-        if not isinstance(value, list):
-            raise PassportInvalid(f"{key} must be a list")
-        item = typing.get_args(kind)[0]
-        return cast("T", tuple(_build(item, v, f"{key}[{i}]") for i, v in enumerate(value)))
-    if dataclasses.is_dataclass(kind):
-        return _build_dataclass(cast("type[T]", kind), value, key)
-    if kind is float and type(value) is int:
-        return cast("T", float(value))
-    if type(value) is not kind:
-        raise PassportInvalid(f"{key} must be {kind.__name__}, got {type(value).__name__}")
-    return value
-
-
-def _build_dataclass(kind: type[T], value: Any, key: str) -> T:
-    fields = {f.name: f for f in dataclasses.fields(cast("Any", kind))}
-    if not isinstance(value, dict) or set(value) != set(fields):
-        expected = ", ".join(sorted(fields))
-        raise PassportInvalid(f"{key} must have exactly the keys {expected}")
-    hints = typing.get_type_hints(kind)
-    try:
-        return kind(**{name: _build(hints[name], value[name], f"{key}.{name}") for name in fields})
-    except PassportInvalid:
-        raise
-    except ValueError as error:
-        raise PassportInvalid(f"{key}: {error}") from error

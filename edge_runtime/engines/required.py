@@ -30,19 +30,20 @@ def engine_marks(configuration: config.Config) -> dict[str, str]:
         BackendUnavailable: the backend is not in this version, or its package is missing.
     """
     target = choose(configuration.engines.backend)
-    names = sorted({stage.engine for pipeline in configuration.pipelines for stage in pipeline.stages})
+    stages = [stage for pipeline in configuration.pipelines for stage in pipeline.stages]
     marks: dict[str, str] = {}
-    for name in names:
-        passport = find_engine(Path(configuration.engines.path), name, target) / PASSPORT_FILE
+    for name, precision in dict.fromkeys((stage.engine, stage.precision) for stage in stages):
+        folder = find_engine(Path(configuration.engines.path), name, target, precision)
+        passport = folder / PASSPORT_FILE
         try:
-            marks[name] = hashlib.sha256(passport.read_bytes()).hexdigest()
+            marks[f"{name}/{folder.name}"] = hashlib.sha256(passport.read_bytes()).hexdigest()
         except OSError as error:
             raise EngineRejected(f"engine {name}: {passport} cannot be read: {error.strerror}") from error
     return marks
 
 
 def verify_engines(pipeline: config.Pipeline, engines: config.Engines) -> dict[str, VerifiedEngine]:
-    """The verified engines of a pipeline by name.
+    """The verified engine of each stage of a pipeline, by the stage's name; stages may share one.
 
     Raises:
         ConfigurationError: an engine's card is missing or wrong, or a stage asks of another what its card has not.
@@ -50,13 +51,21 @@ def verify_engines(pipeline: config.Pipeline, engines: config.Engines) -> dict[s
         BackendUnavailable: the backend is not in this version, or its package is missing.
     """
     target = choose(engines.backend)
-    names = dict.fromkeys(stage.engine for stage in pipeline.stages)
-    folders = {name: find_engine(Path(engines.path), name, target) for name in names}
-    verified = {
-        name: verify(folder, engines.trusted_keys, engines.allow_unsigned, name) for name, folder in folders.items()
-    }
-    _check_references(pipeline, {stage.name: verified[stage.engine] for stage in pipeline.stages})
-    return verified
+    verified: dict[Path, VerifiedEngine] = {}
+    of_stages: dict[str, VerifiedEngine] = {}
+    for stage in pipeline.stages:
+        folder = find_engine(Path(engines.path), stage.engine, target, stage.precision)
+        if folder not in verified:
+            verified[folder] = verify(
+                folder,
+                engines.trusted_keys,
+                engines.allow_unsigned,
+                stage.engine,
+                allow_ungated=engines.allow_ungated,
+            )
+        of_stages[stage.name] = verified[folder]
+    _check_references(pipeline, of_stages)
+    return of_stages
 
 
 def _check_references(pipeline: config.Pipeline, engines: dict[str, VerifiedEngine]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import os
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,16 +13,18 @@ from pathlib import Path
 from edge_runtime.domain import EngineIdentity
 from edge_runtime.engines.card import CARD_FILE, Card, read_card
 from edge_runtime.engines.golden import Golden, read_golden
+from edge_runtime.engines.instruction_set import UNKNOWN, instruction_set, runs_on
 from edge_runtime.engines.passport import (
     PASSPORT_FILE,
     FileRecord,
     Passport,
     PassportInvalid,
     Seal,
+    Target,
     TensorRecord,
     read_passport,
 )
-from edge_runtime.errors import ConfigurationError, EngineError, EngineRejected
+from edge_runtime.errors import ConfigurationError, EngineRejected
 
 PRECISIONS = ("fp32", "fp16", "int8")
 _MAXIMUM_PASSPORT_BYTES = 1_000_000
@@ -51,26 +55,37 @@ class VerifiedEngine:
         )
 
 
-@dataclass(frozen=True)
-class EngineStatus:
-    """A line of `engines list`: a card and one of its built folders, or what is wrong with it."""
+@dataclass
+class _Built:
+    """A built engine's folder while it is checked: how it is called and, once its passport was read, its target."""
 
+    folder: Path
     name: str
-    version: str
-    task: str
-    folder: Path | None  # None: a card without a built engine
-    problem: str | None
-    signed: bool = False
+    target: Target | None = None
+
+    @property
+    def target_and_precision(self) -> tuple[str, str]:
+        target, _, precision = self.folder.name.rpartition("-")
+        return target, precision
+
+    def reject(self, what: str) -> EngineRejected:
+        """What is wrong, and the command that builds it again."""
+        command = rebuild_command(self.folder.parent, *self.target_and_precision, self.target)
+        return EngineRejected(f"engine {self.name}: {what}; run: {command}")
 
 
-def rebuild_command(card_folder: Path, target: str, precision: str) -> str:
-    """The command that builds an engine again."""
-    folder = card_folder / f"{target}-{precision}"
-    return f"edge-convert build {card_folder} --target {target} --precision {precision} --output {folder}"
+def rebuild_command(card_folder: Path, target: str, precision: str, recorded: Target | None = None) -> str:
+    """The command that builds an engine again; `recorded` tells for which cards or processor."""
+    folder, more = card_folder / f"{target}-{precision}", ""
+    if recorded is not None and target == "tensorrt-rtx" and recorded.compute_capabilities:
+        more = f" --sm {','.join(recorded.compute_capabilities)}"
+    if recorded is not None and recorded.instruction_set is not None:
+        more += f" --instruction-set {recorded.instruction_set}"
+    return f"edge-convert build {card_folder} --target {target} --precision {precision}{more} --output {folder}"
 
 
-def find_engine(engines: Path, name: str, target: str) -> Path:
-    """The folder of the engine built for `target`; of several precisions the first of fp32, fp16, int8.
+def find_engine(engines: Path, name: str, target: str, precision: str | None = None) -> Path:
+    """The folder of the engine built for `target` in a precision; absent, in the first of fp32, fp16, int8 there is.
 
     Raises:
         ConfigurationError: there is no card of that name.
@@ -82,46 +97,52 @@ def find_engine(engines: Path, name: str, target: str) -> Path:
         raise ConfigurationError(
             f"engine {name}: {card_folder / CARD_FILE} is missing; {engines} has: {', '.join(known) or 'no cards'}"
         )
-    for precision in PRECISIONS:
-        folder = card_folder / f"{target}-{precision}"
+    wanted = PRECISIONS if precision is None else (precision,)
+    for one in wanted:
+        folder = card_folder / f"{target}-{one}"
         if (folder / PASSPORT_FILE).is_file():
             return folder
+    what = target if precision is None else f"{target} in {precision}"
     raise EngineRejected(
-        f"engine {name}: there is none built for {target}; run: {rebuild_command(card_folder, target, PRECISIONS[0])}"
+        f"engine {name}: there is none built for {what}; run: {rebuild_command(card_folder, target, wanted[0])}"
     )
 
 
-def verify(folder: Path, trusted_keys: Sequence[str], allow_unsigned: bool, name: str | None = None) -> VerifiedEngine:
-    """Read a built engine once into memory and check it: seal, signature, card, sizes, hashes, then the target.
+def verify(
+    folder: Path,
+    trusted_keys: Sequence[str],
+    allow_unsigned: bool,
+    name: str | None = None,
+    *,
+    allow_ungated: bool = False,
+    any_machine: bool = False,
+) -> VerifiedEngine:
+    """Read a built engine once into memory and check it: seal, signature, card, target, gate, sizes and hashes.
 
     No byte of the engine reaches a library here. `trusted_keys` are Ed25519 public keys, 64 hexadecimal digits each.
-    `name` is what the caller asked for; absent, the name of the card's folder.
+    `name` is what the caller asked for; absent, the name of the card's folder. `any_machine`: it need not run here.
 
     Raises:
         EngineRejected: names the engine, what was expected, what was found, and the command that rebuilds.
         ConfigurationError: the card is missing or wrong.
     """
-    card_folder = folder.parent
-    expected_name = name or card_folder.name
-    card, card_sha256 = read_card(card_folder)
-    target, _, precision = folder.name.rpartition("-")
-    command = rebuild_command(card_folder, target, precision)
-
-    def reject(what: str) -> EngineRejected:
-        return EngineRejected(f"engine {expected_name}: {what}; run: {command}")
-
-    try:
-        passport, seal = read_passport(_read(folder / PASSPORT_FILE, _MAXIMUM_PASSPORT_BYTES))
-    except PassportInvalid as error:
-        raise reject(f"{folder / PASSPORT_FILE} cannot be believed: {error}") from error
-    except OSError as error:
-        raise reject(f"{folder / PASSPORT_FILE} cannot be read: {error.strerror}") from error
+    built = _Built(folder, name or folder.parent.name)
+    reject = built.reject
+    card, card_sha256 = read_card(folder.parent)
+    passport, seal = _read_passport(folder, reject)
+    built.target = passport.target
     signed = _check_signer(seal, trusted_keys, allow_unsigned, reject)
-    _expect("the card's name is", card.name, expected_name, reject)
-    _expect("the passport is for", passport.name, expected_name, reject)
+    _expect("the card's name is", card.name, built.name, reject)
+    _expect("the passport is for", passport.name, built.name, reject)
     _expect("the card's SHA-256 is", card_sha256, passport.card_sha256, reject)
     _check_tensors(card, passport, reject)
-    _check_target(passport, target, reject)
+    target, precision = built.target_and_precision
+    _expect("the flavour is", passport.target.flavour, target.replace("-", "_"), reject)
+    _expect("the precision is", passport.precision.recipe, precision, reject)
+    if not any_machine:
+        _check_machine(passport.target, built)
+    if is_ungated(passport) and not allow_ungated:
+        raise reject("its task metrics were not measured against FP32's, and engines.allow_ungated is false")
     data = _read_recorded(folder, passport.engine, reject)
     golden_bytes = _read_recorded(folder, passport.golden.file, reject)
     try:
@@ -131,30 +152,22 @@ def verify(folder: Path, trusted_keys: Sequence[str], allow_unsigned: bool, name
     return VerifiedEngine(folder, card, card_sha256, passport, signed, data, golden)
 
 
-def list_engines(
-    engines: Path, trusted_keys: Sequence[str] = (), allow_unsigned: bool = True
-) -> tuple[EngineStatus, ...]:
-    """Every card under `engines` and every engine built of it, each verified; problems are told, not raised."""
-    found: list[EngineStatus] = []
-    for file in sorted(engines.glob(f"*/{CARD_FILE}")):
-        name = file.parent.name
-        try:
-            card, _ = read_card(file)
-        except ConfigurationError as error:
-            found.append(EngineStatus(name, "", "", None, str(error)))
-            continue
-        built = sorted(p.parent for p in file.parent.glob(f"*/{PASSPORT_FILE}"))
-        if not built:
-            problem = f"not built; run: {rebuild_command(file.parent, 'onnxruntime', 'fp32')}"
-            found.append(EngineStatus(name, card.version, card.task, None, problem))
-        for folder in built:
-            problem_of, signed = None, False
-            try:
-                signed = verify(folder, trusted_keys, allow_unsigned).signed
-            except EngineError as error:
-                problem_of = str(error)
-            found.append(EngineStatus(name, card.version, card.task, folder, problem_of, signed))
-    return tuple(found)
+def is_ungated(passport: Passport) -> bool:
+    """Whether an engine in lower precision was built without measuring it against FP32."""
+    return passport.precision.recipe != "fp32" and passport.gate is None
+
+
+def verify_documents(folder: Path) -> None:
+    """Check the files that an engine's passport names and the daemon does not read: its report and its network.
+
+    Raises:
+        EngineRejected: names the file, what was expected, what was found, and the command that rebuilds.
+    """
+    built = _Built(folder, folder.parent.name)
+    passport, _ = _read_passport(folder, built.reject)
+    built.target = passport.target
+    for record in passport.documents:
+        _read_recorded(folder, record, built.reject)
 
 
 def _check_signer(
@@ -165,8 +178,8 @@ def _check_signer(
     if allow_unsigned:
         return False
     if seal.signer is None:
-        raise reject("it is not signed, and engines.allow_unsigned is false; sign it with --key")
-    raise reject(f"its signer is {seal.signer}, which is not in engines.trusted_keys; sign it with --key")
+        raise reject("it is not signed, and engines.allow_unsigned is false; sign it with edge-convert sign --key FILE")
+    raise reject(f"its signer is {seal.signer}, which is not in engines.trusted_keys; sign it with the right --key")
 
 
 def _check_tensors(card: Card, passport: Passport, reject: Callable[[str], EngineRejected]) -> None:
@@ -178,32 +191,46 @@ def _check_tensors(card: Card, passport: Passport, reject: Callable[[str], Engin
             (card.output.shape, card.output.dtype), reject)  # fmt: skip
 
 
-def _check_target(passport: Passport, target: str, reject: Callable[[str], EngineRejected]) -> None:
-    _expect("the flavour is", passport.target.flavour, target, reject)
+def _check_machine(target: Target, built: _Built) -> None:
     for what, wanted, here in (
-        ("operating system", passport.target.operating_system, platform.system()),
-        ("architecture", passport.target.architecture, platform.machine()),
+        ("operating system", target.operating_system, platform.system()),
+        ("architecture", target.architecture, platform.machine()),
     ):
         if wanted is not None and wanted != here:
-            raise reject(f"it was built for the {what} {wanted}, this machine is {here}")
+            raise built.reject(f"it was built for the {what} {wanted}, this machine is {here}")
+    if target.instruction_set is not None:
+        here = instruction_set()
+        if not runs_on(target.instruction_set, here):
+            built.target = dataclasses.replace(target, instruction_set=None if here == UNKNOWN else here)
+            raise built.reject(
+                f"its INT8 network is exact only on processors with {target.instruction_set} or newer, "
+                f"this one has {here}"
+            )
+
+
+def _read_passport(folder: Path, reject: Callable[[str], EngineRejected]) -> tuple[Passport, Seal]:
+    file = folder / PASSPORT_FILE
+    try:
+        with file.open("rb") as stream:
+            return read_passport(stream.read(_MAXIMUM_PASSPORT_BYTES))
+    except PassportInvalid as error:
+        raise reject(f"{file} cannot be believed: {error}") from error
+    except OSError as error:
+        raise reject(f"{file} cannot be read: {error.strerror}") from error
 
 
 def _read_recorded(folder: Path, record: FileRecord, reject: Callable[[str], EngineRejected]) -> bytes:
     file = folder / record.file
     try:
-        data = _read(file, record.size_bytes + 1)
+        with file.open("rb") as stream:
+            found = os.fstat(stream.fileno()).st_size
+            data = stream.read(record.size_bytes) if found == record.size_bytes else b""
     except OSError as error:
         raise reject(f"{file} cannot be read: {error.strerror}") from error
     if len(data) != record.size_bytes:
-        found = file.stat().st_size
         raise reject(f"{file} has the wrong size: expected {record.size_bytes} bytes, found {found}")
     _expect(f"{file}: the SHA-256 is", hashlib.sha256(data).hexdigest(), record.sha256, reject)
     return data
-
-
-def _read(file: Path, maximum: int) -> bytes:
-    with file.open("rb") as stream:
-        return stream.read(maximum)
 
 
 def _expect(what: str, found: object, expected: object, reject: Callable[[str], EngineRejected]) -> None:

@@ -31,16 +31,16 @@ class EngineFacts:
 
 def engine_facts(config: Config) -> tuple[EngineFacts, ...]:
     """Of every engine that a pipeline names, in that order. Nothing is verified here: infer does that."""
-    used: dict[str, list[str]] = {}
+    used: dict[tuple[str, str | None], list[str]] = {}
     for pipeline in config.pipelines:
         for stage in pipeline.stages:
-            used.setdefault(stage.engine, []).append(f"{pipeline.name}/{stage.name}")
-    return tuple(_facts(name, tuple(stages), config) for name, stages in used.items())
+            used.setdefault((stage.engine, stage.precision), []).append(f"{pipeline.name}/{stage.name}")
+    return tuple(_facts(name, precision, tuple(stages), config) for (name, precision), stages in used.items())
 
 
-def _facts(name: str, stages: tuple[str, ...], config: Config) -> EngineFacts:
+def _facts(name: str, precision: str | None, stages: tuple[str, ...], config: Config) -> EngineFacts:
     try:
-        folder = find_engine(Path(config.engines.path), name, choose(config.engines.backend))
+        folder = find_engine(Path(config.engines.path), name, choose(config.engines.backend), precision)
         card, _ = read_card(folder.parent)
         passport, seal = read_passport((folder / PASSPORT_FILE).read_bytes())
     except (EdgeRuntimeError, PassportInvalid) as error:

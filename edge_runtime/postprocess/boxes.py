@@ -1,4 +1,4 @@
-"""Boxes in the layout of YOLOv8: centre, size and a score for each class; and non-maximum suppression."""
+"""Boxes in the layouts of YOLOv5 and YOLOv8: centre, size and scores; and non-maximum suppression."""
 
 from __future__ import annotations
 
@@ -31,21 +31,37 @@ def read(
     for number, (output, tile) in enumerate(runs):
         grid = window if tile is None else tile.grid
         offset = np.zeros(axes) if tile is None else np.asarray(tile.offset, dtype=np.float64)
+        geometry, channels, objectness = _split(card, output)
         for k, label in enumerate(card.labels):
-            scores = _scores(card, label, output[2 * axes + label.channel])
+            scores = _scores(card, label.name, channels[label.channel])
+            if objectness is not None:
+                scores = scores * _scores(card, "objectness", objectness)
             highest[k] = max(highest[k], float(scores.max()))
             level = np.float32(label.threshold if threshold is None else threshold)
-            found[k].append(_candidates(output[: 2 * axes], scores, level, offset, grid, number))
+            found[k].append(_candidates(geometry, scores, level, offset, grid, number))
     return tuple(
         _answer(card, label, np.concatenate(found[k]), highest[k], placement, grid)
         for k, label in enumerate(card.labels)
     )
 
 
-def _scores(card: Card, label: Label, row: Array) -> Array:
+def _split(card: Card, output: Array) -> tuple[Array, Array, Array | None]:
+    """Centre and size on each axis of the input, (2 x axes, boxes); a row a channel; the objectness where there is one.
+
+    YOLO gives the boxes of frames as x, y; the axes of the input are row, column.
+    """
+    axes = card.input.spatial
+    rows = output.T if card.decode.layout == "yolov5" else output
+    geometry, rest = rows[: 2 * axes], rows[2 * axes :]
+    if card.input.kind == "frame":
+        geometry = geometry[[1, 0, 3, 2]]
+    return (geometry, rest[1:], rest[0]) if card.decode.layout == "yolov5" else (geometry, rest, None)
+
+
+def _scores(card: Card, name: str, row: Array) -> Array:
     scores = sigmoid(row) if card.decode.activation == "sigmoid" else row
     if not (scores.min() >= -1e-5 and scores.max() <= 1 + 1e-5):
-        raise InferenceFailed(f"engine {card.name}: scores of {label.name} are no probabilities; see decode.activation")
+        raise InferenceFailed(f"engine {card.name}: scores of {name} are no probabilities; see decode.activation")
     clipped: Array = np.clip(scores, 0.0, 1.0)
     return clipped
 

@@ -24,7 +24,7 @@ def compile_decoder(card: Card) -> Decode:
     threshold overrides those of the card. It raises `InferenceFailed` where an output holds NaN or infinity, or is no
     probability where it must be one.
     """
-    read = _classify if card.task == "classification" else boxes.read if card.decode.layout == "yolov8" else masks.read
+    read = _classify if card.task == "classification" else boxes.read if card.decode.gives_boxes else masks.read
 
     def decode(runs: Iterable[Run], placement: Placement, threshold: float | None) -> tuple[LabelAnswer, ...]:
         return read(card, _checked(card, runs), placement, threshold)

@@ -12,6 +12,8 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 
 from converters.build import build
+from converters.made import Request
+from converters.progress import Progress
 from edge_runtime.domain import Geometry, SourceImage, Volume
 
 BRAIN = {"value": "12738006", "scheme": "SCT", "meaning": "Brain"}
@@ -104,7 +106,8 @@ def write_card(engines: Path, document: dict[str, Any], checkpoint: bytes = b"")
 def build_engine(engines: Path, document: dict[str, Any], checkpoint: bytes, key: Any = None) -> Path:
     """Build a tiny engine; returns its folder."""
     folder = write_card(engines, document, checkpoint)
-    return build(folder, "onnxruntime", "fp32", folder / "onnxruntime-fp32", checkpoint, key, lambda text: None)
+    request = Request(folder, "onnxruntime", "fp32", folder / "onnxruntime-fp32", checkpoint, key)
+    return build(request, Progress(lambda text: None))
 
 
 def volume(voxels: np.ndarray, spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Volume:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -291,3 +293,19 @@ def test_whatever_stands_in_the_file_or_the_command_line_is_read_or_refused(
             read(tmp_path, text.encode("utf-8", "surrogatepass"), *overrides, schema=Config)
         except ConfigurationInvalid as error:
             assert error.problems
+
+
+@dataclass(frozen=True)
+class Free:
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+def test_a_free_mapping_is_taken_as_it_stands(tmp_path: Path) -> None:
+    text = "arguments: {depth: 3, sizes: [1, 2.5], name: unet, deep: {flag: true}}"
+    expected = {"depth": 3, "sizes": [1, 2.5], "name": "unet", "deep": {"flag": True}}
+    assert read(tmp_path, text, schema=Free) == Free(expected)
+
+
+@pytest.mark.parametrize("text", ["arguments: [1]", "arguments: 3", "arguments: {a: !!python/object:os.system {}}"])
+def test_a_free_mapping_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    assert only(problems(tmp_path, text, schema=Free)).key == "arguments"

@@ -28,7 +28,7 @@ def test_every_shipped_scenario_is_valid_and_has_a_reduced_version(name):
 
 
 def test_the_scenarios_are_shipped():
-    assert shipped() == ["ct-idle", "ct-study", "idle", "ingest", "queue", "study"]
+    assert shipped() == ["convert", "ct-idle", "ct-study", "engine", "idle", "ingest", "queue", "study"]
 
 
 def test_the_targets_of_a_start_are_those_of_the_scenario():
@@ -50,6 +50,11 @@ def test_the_targets_of_a_start_are_those_of_the_scenario():
         ("kind: study\npeers: [nobody]\n", "nobody"),
         ("kind: queue\nseries: 20\n", "more than settled_after"),
         ("kind: queue\nquiet_seconds: 0\n", "must be positive"),
+        ("kind: engine\nprecisions: []\n", "name at least one, or a precision"),
+        ("kind: engine\nprecisions: [int4]\n", "int4"),
+        ("kind: engine\nruns: 0\n", "runs: must be at least 1"),
+        ("kind: convert\nengines: []\n", "name at least one"),
+        ("kind: convert\ntargets: {seconds: -1}\n", "seconds: must be positive"),
         ("kind: idle\ntargets: {ready_seconds: 0}\n", "ready_seconds: must be positive"),
         ("kind: idle\ntargets: {redy_seconds: 3}\n", "did you mean 'ready_seconds'"),
     ],

@@ -69,7 +69,7 @@ def test_an_interrupt_leaves_everything_as_it_was(folder, monkeypatch, capsys):
     def interrupted(file, data):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(builder, "_write", interrupted)
+    monkeypatch.setattr(builder, "write", interrupted)
     assert convert(folder) == 1
     assert "nothing was written" in capsys.readouterr().err
     assert left_over(folder) == ["model.yaml", "onnxruntime-fp32", "tiny.onnx"]
@@ -88,15 +88,24 @@ def test_a_build_that_cannot_take_its_place_leaves_the_engine_that_was_there(fol
 
     monkeypatch.setattr(Path, "rename", failing)
     assert convert(folder) == 1
-    assert "No space left" in capsys.readouterr().err
+    assert "is full; make room there" in capsys.readouterr().err
     assert left_over(folder) == ["model.yaml", "onnxruntime-fp32", "tiny.onnx"]
     assert (folder / "onnxruntime-fp32" / "passport.json").read_bytes() == before
 
 
-@pytest.mark.parametrize(("target", "precision"), [("tensorrt", "fp16"), ("onnxruntime", "int8"), ("gpu", "fp32")])
-def test_what_cannot_be_built_yet_is_a_usage_error_that_lists_what_can(folder, capsys, target, precision):
-    assert convert(folder, target=target, precision=precision) == 2
-    assert "not supported yet; this version builds: --target onnxruntime --precision fp32" in capsys.readouterr().err
+@pytest.mark.parametrize(("target", "precision"), [("gpu", "fp32"), ("onnxruntime", "fp8")])
+def test_an_unknown_target_or_precision_is_a_usage_error_that_lists_what_there_is(folder, capsys, target, precision):
+    with pytest.raises(SystemExit) as ended:
+        convert(folder, target=target, precision=precision)
+    assert ended.value.code == 2
+    assert "'tensorrt-rtx'" in (said := capsys.readouterr().err) or "'int8'" in said
+    assert left_over(folder) == ["model.yaml", "tiny.onnx"]
+
+
+def test_a_target_whose_library_is_not_here_is_told_before_any_work(folder, capsys):
+    assert convert(folder, target="tensorrt") == 69
+    said = capsys.readouterr().err
+    assert "tensorrt" in said and "exporting" not in said
     assert left_over(folder) == ["model.yaml", "tiny.onnx"]
 
 
@@ -131,7 +140,7 @@ def test_an_engine_that_differs_from_its_checkpoint_is_not_written(folder, monke
 def test_what_is_no_network_is_refused(tmp_path, capsys):
     folder = write_card(tmp_path, card("segmentation", SHAPE), b"no network")
     assert convert(folder) == 69
-    assert "no valid ONNX network" in capsys.readouterr().err
+    assert "the checkpoint is" in capsys.readouterr().err
 
 
 def test_a_wrong_card_and_a_missing_checkpoint_are_configuration_errors(folder, tmp_path, capsys):

@@ -7,9 +7,10 @@ from pathlib import Path
 from edge_runtime.engines import card, recipe
 
 PAGE = Path(__file__).parents[3] / "engines" / "README.md"
-PARTS = [card.Card, card.Checkpoint, card.Input, card.Label, card.Decode, card.Expect, card.Evaluation, card.Metric,
-         card.Concept, recipe.Step, recipe.Resize, recipe.Resample, recipe.Tile, recipe.Window, recipe.Standardize,
-         recipe.Scale, recipe.Normalize]  # fmt: skip
+PARTS = [card.Card, card.Checkpoint, card.Architecture, card.Input, card.Label, card.Decode, card.Expect,
+         card.Evaluation, card.Metric, card.Samples, card.Calibration, card.Tolerance, card.Concept, recipe.Step,
+         recipe.Resize, recipe.Resample, recipe.Tile, recipe.Window, recipe.Standardize, recipe.Scale,
+         recipe.Normalize]  # fmt: skip
 
 
 def named():

@@ -13,6 +13,7 @@ from edge_runtime.engines.passport import (
     Builder,
     FileRecord,
     GoldenRecord,
+    Metric,
     Onnx,
     Parity,
     Passport,
@@ -26,7 +27,7 @@ from edge_runtime.engines.passport import (
 
 FILE = FileRecord("engine.onnx", "a" * 64, 10)
 PASSPORT = Passport(
-    schema_version=1,
+    schema_version=2,
     name="tiny",
     version="1",
     card_sha256="b" * 64,
@@ -83,7 +84,7 @@ def reseal(change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(schema_version=2), "schema version is 2"),
+        (lambda d: d.update(schema_version=3), "schema version is 3"),
         (lambda d: d.pop("onnx"), "exactly the keys"),
         (lambda d: d.update(extra=1), "exactly the keys"),
         (lambda d: d["engine"].update(size_bytes="10"), "passport.engine.size_bytes must be int, got str"),
@@ -115,3 +116,42 @@ def test_the_same_content_in_other_bytes_is_refused(rewrite):
     assert rewrite(SIGNED) != SIGNED
     with pytest.raises(PassportInvalid, match="not in the form"):
         read_passport(rewrite(SIGNED))
+
+
+def version_1():
+    """The passport as the first version of the program wrote it: without what version 2 added."""
+    document = json.loads(UNSIGNED)["passport"]
+    document["schema_version"] = 1
+    for key in ("gate", "checkpoint_sha256", "documents"):
+        del document[key]
+    for key in ("calibration_method", "raised"):
+        del document["precision"][key]
+    del document["builder"]["packages"]
+    document["task_metrics"] = [{"name": "dice/ch2bet", "value": 0.97}]
+    return document
+
+
+def test_a_passport_of_the_first_version_is_still_read():
+    found, _ = read_passport(reseal(lambda d: (d.clear(), d.update(version_1()))))
+    expected = dataclasses.replace(PASSPORT, schema_version=1, task_metrics=(Metric("dice/ch2bet", 0.97),))
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.pop("onnx"), "exactly the keys"),
+        (lambda d: d.update(extra=1), "exactly the keys"),
+        (lambda d: d.update(precision=[]), "precision must have exactly"),
+        (lambda d: d.update(task_metrics=3), "task_metrics must be a list"),
+        (lambda d: d["builder"].pop("name"), "builder must have exactly"),
+    ],
+)
+def test_a_wrong_passport_of_the_first_version_is_refused(change, message):
+    def replace(document):
+        document.clear()
+        document.update(version_1())
+        change(document)
+
+    with pytest.raises(PassportInvalid, match=message):
+        read_passport(reseal(replace))

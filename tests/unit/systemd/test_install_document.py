@@ -36,7 +36,7 @@ def test_every_command_in_the_document_exists():
     assert unknown_commands(TEXT) == set()
 
 
-@pytest.mark.parametrize("line", ["    # make instal", "`edge-runtime chekc CONFIG`", "    edge-convert sign x"])
+@pytest.mark.parametrize("line", ["    # make instal", "`edge-runtime chekc CONFIG`", "    edge-convert stamp x"])
 def test_a_command_that_does_not_exist_is_found(line):
     assert len(unknown_commands(f"{TEXT}\n{line}\n")) == 1
 

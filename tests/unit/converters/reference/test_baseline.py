@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from converters.metrics import dice
 from converters.reference import baseline
-from converters.reference.metrics import dice
 from converters.reference.phantom import make_phantom
 
 

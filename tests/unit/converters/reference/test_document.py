@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shutil
 
 import pytest
 
-from converters.reference import document
+from converters.reference import document, sets
 from converters.reference.samples import CLASSIFIER, DETECTOR, ENGINES, SEGMENTER, TEST, TRAINING, VALIDATION, card_of
+from edge_runtime.engines.card import read_card
 
 NAMES = (CLASSIFIER, DETECTOR, SEGMENTER)
 FOUND = json.loads((document.HERE / document.RESULTS_FILE).read_text())
@@ -48,5 +50,19 @@ def test_the_readme_shows_the_figures_that_were_measured():
 
 
 def test_no_phantom_serves_two_purposes():
-    splits = (TRAINING, VALIDATION, TEST)
-    assert len(set().union(*(split.seeds() for split in splits))) == sum(split.count for split in splits)
+    splits = [split.seeds() for split in (TRAINING, VALIDATION, TEST)]
+    splits += [range(first, first + 1000) for first in (sets.CALIBRATION_SEED, sets.HOLDOUT_SEED)]
+    assert len(set().union(*splits)) == sum(len(seeds) for seeds in splits)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rewriting_the_figures_of_a_card_keeps_its_sets_and_its_gate(name, tmp_path, monkeypatch):
+    before = card_of(name)
+    assert before.calibration and before.holdout and before.gate
+    for folder in NAMES:
+        shutil.copytree(ENGINES / folder, tmp_path / folder, ignore=shutil.ignore_patterns("weights", "onnxruntime-*"))
+    monkeypatch.setattr(document, "ENGINES", tmp_path)
+    monkeypatch.setattr(document, "HERE", tmp_path)
+    (tmp_path / document.README_FILE).write_text("text")
+    document.write(FOUND)
+    assert read_card(tmp_path / name)[0] == before

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from converters.metrics import Detected
 from converters.reference.cases import Case, Outline, Truth
 from converters.reference.figures import Chosen, by_confounder, by_lesion, choose, figures
-from converters.reference.metrics import Detected
 from converters.reference.samples import CLASSIFIER, DETECTOR, SEGMENTER
 
 BOX = (1.0, 10.0, 10.0, 4.0, 20.0, 20.0)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from converters.reference import metrics
-from converters.reference.metrics import Detected
+from converters import metrics
+from converters.metrics import Detected
 
 scores = st.lists(st.integers(0, 20).map(float), min_size=2, max_size=30)
 shares = st.integers(0, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -98,6 +98,100 @@ def test_average_precision_of_known_cases():
     assert metrics.average_precision([first, wrong, missed]) == 0.25
     assert metrics.average_precision([missed]) == 0
     assert math.isnan(metrics.average_precision([wrong]))
+
+
+flat_boxes = boxes.map(lambda box: box[[1, 2, 4, 5]])
+
+
+@given(flat_boxes, flat_boxes)
+def test_iou_in_a_plane_is_that_of_boxes_one_slice_deep(first, second):
+    deep = [np.array([0, box[0], box[1], 1, box[2], box[3]]) for box in (first, second)]
+    assert metrics.iou(first, second) == pytest.approx(metrics.iou(*deep))
+
+
+@given(scores, st.randoms(), st.sampled_from((0.5, 0.8, 0.9, 0.95, 1.0)))
+def test_sensitivity_is_the_best_of_all_thresholds_with_that_specificity(values, random, specificity):
+    truth = [True, False, *(random.random() < 0.5 for _ in values[2:])]
+    negatives = [v for v, p in zip(values, truth, strict=True) if not p]
+    positives = [v for v, p in zip(values, truth, strict=True) if p]
+    best = max(
+        sum(v > t for v in positives)
+        for t in values
+        if sum(v <= t for v in negatives) >= specificity * len(negatives) - 1e-9
+    )
+    assert metrics.sensitivity_at(values, truth, specificity) == (best, len(positives))
+
+
+def test_the_threshold_of_a_known_case():
+    scores, truth = [0.1, 0.2, 0.3, 0.9, 0.25, 0.95], [False] * 4 + [True] * 2
+    assert metrics.threshold_at(scores, truth, 0.75) == 0.3
+    assert metrics.sensitivity_at(scores, truth, 0.75) == (1, 2)
+    assert metrics.sensitivity_at(scores, truth, 0.5) == (2, 2)
+    assert metrics.sensitivity_at(scores, truth, 1.0) == (1, 2)
+
+
+@pytest.mark.parametrize("truth", [[True, True], [False, False]])
+def test_a_sensitivity_of_one_class_alone_is_refused(truth):
+    with pytest.raises(ValueError, match="needs at least one"):
+        metrics.sensitivity_at([0.1, 0.2], truth, 0.95)
+
+
+@st.composite
+def detections(draw):
+    """A few images; no two boxes have the same score."""
+    found = []
+    for _ in range(draw(st.integers(1, 4))):
+        some, truth = draw(st.lists(boxes, max_size=4)), draw(st.lists(boxes, max_size=3))
+        near = [box + np.array([0, 0, 0, 0, 0, 1.0]) for box in truth[: draw(st.integers(0, 3))]]
+        found.append(([*some, *near], truth))
+    order = draw(st.permutations(range(sum(len(some) for some, _ in found))))
+    ranks = iter(order)
+    return [Detected(tuple(map(tuple, some)), tuple(next(ranks) / 100 for _ in some), tuple(map(tuple, truth)))
+            for some, truth in found]  # fmt: skip
+
+
+def plain_average_precision(images):
+    """Written from the definition: cut the list at every score, then the best precision at each recall or above."""
+    total = sum(len(image.truth) for image in images)
+    points = []
+    for cut in sorted({score for image in images for score in image.scores}, reverse=True):
+        hits = count = 0
+        for image in images:
+            taken = set()
+            for score, box in sorted(zip(image.scores, image.boxes, strict=True), reverse=True):
+                if score < cut:
+                    continue
+                count += 1
+                overlaps = [(metrics.iou(np.array(box), np.array(true)), -k)
+                            for k, true in enumerate(image.truth) if k not in taken]  # fmt: skip
+                if overlaps and max(overlaps)[0] >= 0.5:
+                    taken.add(-max(overlaps)[1])
+                    hits += 1
+        points.append((hits / total, hits / count))
+    recalls = sorted({recall for recall, _ in points if recall})
+    steps = zip(recalls, [0.0, *recalls], strict=False)
+    return sum((recall - before) * max(p for r, p in points if r >= recall) for recall, before in steps)
+
+
+@given(detections())
+def test_average_precision_is_that_of_its_definition(images):
+    if any(image.truth for image in images):
+        assert metrics.average_precision(images) == pytest.approx(plain_average_precision(images))
+
+
+@given(detections(), st.data())
+def test_an_image_of_weight_two_counts_as_two_images(images, data):
+    weights = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(images), max_size=len(images))))
+    repeated = [image for image, times in zip(images, weights, strict=True) for _ in range(times)]
+    found = metrics.Ranked.of(images).average_precision(weights)
+    assert found == pytest.approx(metrics.average_precision(repeated), nan_ok=True)
+
+
+@given(masks, masks)
+def test_dice_is_that_of_its_definition(first, second):
+    inside = [{tuple(k) for k in np.argwhere(mask)} for mask in (first, second)]
+    count = len(inside[0]) + len(inside[1])
+    assert metrics.dice(first, second) == (2 * len(inside[0] & inside[1]) / count if count else 1.0)
 
 
 @given(masks, masks)

@@ -51,6 +51,36 @@ def bootstrap(statistic: Callable[[Array], float], count: int, seed: int = 1) ->
     return low, high
 
 
+def threshold_at(scores: Sequence[float] | Array, positive: Sequence[bool] | Array, specificity: float) -> float:
+    """The lowest threshold that at least this share of the negatives does not exceed; above it is positive.
+
+    It is a score of a negative: of n negatives in ascending order the one at ceil(specificity * n), counted from 1.
+
+    Raises:
+        ValueError: there is no negative.
+    """
+    values, truth = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=np.bool_)
+    negatives = np.sort(values[~truth])
+    if not negatives.size:
+        raise ValueError("a specificity needs at least one negative")
+    return float(negatives[max(1, math.ceil(specificity * negatives.size - 1e-9)) - 1])
+
+
+def sensitivity_at(
+    scores: Sequence[float] | Array, positive: Sequence[bool] | Array, specificity: float
+) -> tuple[int, int]:
+    """How many of how many positives lie above the threshold that the negatives of the same set give.
+
+    Raises:
+        ValueError: there is not at least one of each.
+    """
+    values, truth = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=np.bool_)
+    if not truth.any():
+        raise ValueError("a sensitivity needs at least one positive")
+    threshold = threshold_at(values, truth, specificity)
+    return int(np.count_nonzero(values[truth] > threshold)), int(np.count_nonzero(truth))
+
+
 def youden(scores: Sequence[float] | Array, positive: Sequence[bool] | Array) -> float:
     """The threshold with the largest sum of sensitivity and specificity; above it is positive.
 
@@ -67,9 +97,11 @@ def youden(scores: Sequence[float] | Array, positive: Sequence[bool] | Array) ->
 
 
 def iou(first: Array, second: Array) -> float:
-    """Shared part of the union of two boxes, each start and stop (six numbers)."""
-    shared = np.prod(np.clip(np.minimum(first[3:], second[3:]) - np.maximum(first[:3], second[:3]), 0, None))
-    union = np.prod(first[3:] - first[:3]) + np.prod(second[3:] - second[:3]) - shared
+    """Shared part of the union of two boxes, each start and stop (four numbers in a plane, six in space)."""
+    axes = len(first) // 2
+    low, high = np.maximum(first[:axes], second[:axes]), np.minimum(first[axes:], second[axes:])
+    shared = np.prod(np.clip(high - low, 0, None))
+    union = np.prod(first[axes:] - first[:axes]) + np.prod(second[axes:] - second[:axes]) - shared
     return float(shared / union) if union > 0 else 0.0
 
 
@@ -99,19 +131,47 @@ def matches(image: Detected, least: float) -> list[int | None]:
     return found
 
 
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """All boxes found in some images, the best first. `image` says of which each is, `truths` what each image holds."""
+
+    image: Array
+    hit: Array  # bool
+    truths: Array
+
+    @staticmethod
+    def of(images: Sequence[Detected], least: float = 0.5) -> Ranked:
+        """Match the boxes of each image with its truth at an IoU of `least`."""
+        rows = []
+        for index, image in enumerate(images):
+            found = zip(sorted(image.scores, reverse=True), matches(image, least), strict=True)
+            rows += [(score, index, hit is not None) for score, hit in found]
+        rows.sort(key=lambda row: -row[0])
+        return Ranked(
+            np.array([index for _, index, _ in rows], dtype=np.intp),
+            np.array([hit for _, _, hit in rows], dtype=np.bool_),
+            np.array([len(image.truth) for image in images], dtype=np.int64),
+        )
+
+    def average_precision(self, weights: Array | None = None) -> float:
+        """Area under the precision envelope over recall; nan without any truth.
+
+        `weights`: how often each image counts, whole numbers; None: each once.
+        """
+        total = int(self.truths.sum() if weights is None else (self.truths * weights).sum())
+        if not total:
+            return math.nan
+        hit = self.hit if weights is None else np.repeat(self.hit, weights[self.image])
+        if not hit.size:
+            return 0.0
+        precision = np.cumsum(hit) / (np.arange(len(hit)) + 1)
+        envelope = np.maximum.accumulate(precision[::-1])[::-1]
+        return float(envelope[hit].sum() / total)
+
+
 def average_precision(images: Sequence[Detected], least: float = 0.5) -> float:
-    """Average precision at an IoU of `least`: area under the precision envelope over recall; nan without any truth."""
-    total = sum(len(image.truth) for image in images)
-    if not total:
-        return math.nan
-    rows = [(score, hit is not None) for image in images
-            for score, hit in zip(sorted(image.scores, reverse=True), matches(image, least), strict=True)]  # fmt: skip
-    rows.sort(key=lambda row: -row[0])
-    hits = np.cumsum([hit for _, hit in rows]) if rows else np.zeros(0)
-    precision = hits / (np.arange(len(rows)) + 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    gained = np.diff(np.concatenate([[0], hits])) / total
-    return float((envelope * gained).sum())
+    """Average precision at an IoU of `least`, of every point (Everingham et al., 2010); nan without any truth."""
+    return Ranked.of(images, least).average_precision()
 
 
 def dice(first: Array, second: Array) -> float:

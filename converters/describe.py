@@ -1,0 +1,171 @@
+"""What the report says of an engine that was made: measures its layers and its latency, and puts the rest together."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+
+from converters.calibration import Calibrated
+from converters.gate import Attempt, Passed, Row
+from converters.latency import measure_in_turn
+from converters.layers import LayerError, compare_layers
+from converters.made import Made
+from converters.progress import Progress
+from converters.report import model
+from converters.report.model import BuildReport
+
+_RUNS, _SECONDS = 100, 1.5  # of each network whose latency is measured
+_HISTOGRAMS, _BINS = 6, 128
+
+
+def make_report(made: Made, files: Mapping[str, bytes], progress: Progress) -> BuildReport:
+    """The report of a build; `files` are those of the engine's folder so far."""
+    card, request, lowered = made.card, made.request, made.lowered
+    passed = None if lowered is None else lowered.passed
+    errors = () if lowered is None else compare_layers(lowered.reference, made.network, lowered.inputs)
+    finite = [error for error in errors if math.isfinite(error.maximum_absolute_error)]
+    raised = frozenset() if passed is None else passed.kept
+    calibrated = None if lowered is None else lowered.calibrated
+    latency = _latency(made)
+    return BuildReport(
+        name=card.name,
+        version=card.version,
+        task=card.task,
+        card_sha256=made.card_sha256,
+        checkpoint_format=card.checkpoint.format,
+        checkpoint_sha256=hashlib.sha256(request.checkpoint).hexdigest(),
+        target=request.target,
+        precision=request.precision,
+        engine_file=made.built.file,
+        engine_sha256=hashlib.sha256(made.built.engine).hexdigest(),
+        runs_here=made.built.runs_here,
+        sizes=_sizes(made, files),
+        parity=model.Parity(made.exported.reference_name, made.measured, made.error,
+                            card.tolerance if lowered is None else None),
+        holdout=_holdout(made),
+        metrics=() if passed is None else tuple(_metric(passed, row) for row in passed.rows),
+        gated=passed is not None,
+        attempts=() if passed is None else tuple(_attempt(attempt) for attempt in passed.tried),
+        low_precision_layers=0 if lowered is None else len(set(lowered.layers) - raised),
+        raised=() if passed is None else _raised(passed, errors),
+        layers=tuple(_layer(error, raised) for error in finite),
+        calibration=None if calibrated is None else _calibration(calibrated),
+        histograms=() if calibrated is None else _histograms(calibrated, finite),
+        latency=latency,
+        steps=tuple(model.StepTime(what, round(seconds, 3)) for what, seconds in progress.seconds.items()),
+        command=request.command,
+        details=_details(made),
+        options=made.built.options,
+        packages=made.packages,
+        rewrites=made.exported.rewrites,
+        warnings=(*_warnings(made, errors), *_slower(latency)),
+    )  # fmt: skip
+
+
+def _sizes(made: Made, files: Mapping[str, bytes]) -> tuple[model.Size, ...]:
+    network = len(made.exported.data)
+    listed = [("checkpoint", len(made.request.checkpoint)), ("FP32 network", network)]
+    listed += [(name, len(data)) for name, data in files.items() if name.startswith(("engine.", "network."))]
+    return tuple(model.Size(what, size) for what, size in listed)
+
+
+def _holdout(made: Made) -> model.Holdout | None:
+    lowered = made.lowered
+    if lowered is None or lowered.passed is None or lowered.holdout is None:
+        return None
+    return model.Holdout(lowered.holdout.name, lowered.passed.found.samples, lowered.holdout.sha256(), made.measured)
+
+
+def _metric(passed: Passed, row: Row) -> model.MetricRow:
+    before = next(score for score in passed.fp32.scores if score.metric == row.metric)
+    return model.MetricRow(
+        metric=row.metric,
+        fp32=model.Figure(before.value, before.low, before.high, before.worst),
+        found=model.Figure(row.found, row.low, row.high, row.worst),
+        tolerance=row.tolerance,
+        at_least=row.at_least or None,
+        passed=row.passed,
+    )
+
+
+def _attempt(attempt: Attempt) -> model.Attempt:
+    return model.Attempt(len(attempt.raised), attempt.passed, tuple(row.found for row in attempt.rows))
+
+
+def _raised(passed: Passed, errors: tuple[LayerError, ...]) -> tuple[model.RaisedLayer, ...]:
+    operators = {error.node: error.operator for error in errors}
+    return tuple(
+        model.RaisedLayer(s.layer, operators.get(s.layer, ""), s.sqnr_db if math.isfinite(s.sqnr_db) else None)
+        for s in passed.sensitivities
+        if s.layer in passed.kept
+    )
+
+
+def _layer(error: LayerError, raised: frozenset[str]) -> model.LayerRow:
+    sqnr = error.sqnr_db if math.isfinite(error.sqnr_db) else None
+    return model.LayerRow(error.name, error.operator, sqnr, error.maximum_absolute_error, error.node in raised)
+
+
+def _calibration(found: Calibrated) -> model.Calibration:
+    settings = found.settings
+    percentile = settings.percentile if settings.method == "percentile" else None
+    return model.Calibration(settings.method, percentile, found.samples.name, len(found.samples.identities()),
+                             found.observed.inputs_seen, found.samples.sha256())  # fmt: skip
+
+
+def _histograms(found: Calibrated, errors: list[LayerError]) -> tuple[model.Histogram, ...]:
+    """Those of the tensors that lost most."""
+    known = [e for e in errors if e.name in found.observed.statistics and math.isfinite(e.sqnr_db)]
+    worst = sorted(known, key=lambda error: error.sqnr_db)[:_HISTOGRAMS]
+    ranges = found.observed.ranges(found.settings.method, found.settings.percentile)
+    rows = []
+    for name in (error.name for error in worst):
+        edges, counts = found.observed.histogram(name, _BINS)
+        if edges[0] < edges[-1]:
+            chosen, total = ranges[name], max(1, int(counts.sum()))
+            outside = int(counts[(edges[1:] <= chosen.low) | (edges[:-1] >= chosen.high)].sum())
+            rows.append(model.Histogram(name, float(edges[0]), float(edges[-1]), tuple(int(c) for c in counts),
+                                        chosen.low, chosen.high, outside / total))  # fmt: skip
+    return tuple(rows)
+
+
+def _latency(made: Made) -> tuple[model.NamedLatency, ...]:
+    if not made.built.runs_here:
+        return ()
+    networks = {made.request.precision.upper(): made.network}
+    if made.lowered is not None:
+        networks["FP32"] = made.exported.data
+    found = measure_in_turn(made.card, networks, _RUNS, _SECONDS)
+    return tuple(model.NamedLatency(name, latency) for name, latency in found.items())
+
+
+def _details(made: Made) -> tuple[str, ...]:
+    target = made.built.target
+    told = {
+        "flavour": f"{target.flavour} {target.flavour_version}",
+        "compute capabilities": ", ".join(target.compute_capabilities),
+        "instruction set": target.instruction_set,
+        "device": target.device_name,
+        "JetPack": target.jetpack,
+    }
+    return tuple(f"{what}: {value}" for what, value in told.items() if value)
+
+
+def _warnings(made: Made, errors: tuple[LayerError, ...]) -> tuple[str, ...]:
+    lowered = made.lowered
+    found = [*made.exported.notes, *(() if lowered is None else lowered.notes)]
+    if lowered is not None and lowered.passed is None:
+        found.append("this precision has passed no gate: what it does to the answers is not known")
+    wild = [error.name for error in errors if not math.isfinite(error.maximum_absolute_error)]
+    if wild:
+        found.append(f"{len(wild)} tensors hold numbers that are not finite, the first: {wild[0]}")
+    return tuple(found)
+
+
+def _slower(latency: tuple[model.NamedLatency, ...]) -> tuple[str, ...]:
+    """A warning where the lower precision, which comes first, gains nothing."""
+    if len(latency) < 2 or latency[0].latency.p50_seconds < latency[1].latency.p50_seconds:
+        return ()
+    ratio = latency[0].latency.p50_seconds / latency[1].latency.p50_seconds
+    return (f"{latency[0].name} takes {ratio:.2f} times as long as {latency[1].name} here: it gains nothing",)

@@ -1,0 +1,133 @@
+"""From the FP32 network to one in FP16 or INT8 that passed the card's gate."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from converters import fp16, int8
+from converters.calibration import Calibrated, calibrate
+from converters.evaluate import Evaluator
+from converters.gate import Passed, pass_gate
+from converters.lint import lint_tensorrt
+from converters.progress import Progress
+from converters.samples import SampleSet, open_samples, refuse_leakage
+from edge_runtime.domain import Array
+from edge_runtime.engines.card import Calibration, Card, Samples
+from edge_runtime.errors import ConfigurationError
+
+Make = Callable[[frozenset[str]], bytes]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the samples come from: the card's folder, and folders that take the place of what the card names."""
+
+    card_folder: Path
+    calibration: Path | None = None
+    holdout: Path | None = None
+    built: Path | None = None  # a folder of built engines, one of which may hold the calibration already
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A precision for a kind of library; `reduce_range`: for processors on which full 8 bits saturate."""
+
+    precision: str
+    flavour: Literal["cpu", "tensorrt"]
+    reduce_range: bool = False
+    ungated: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """A network in lower precision. `passed` is None of one that was asked for without a gate.
+
+    `reference`: the FP32 network that its layers are compared with; `inputs`: a few of its inputs.
+    """
+
+    network: bytes
+    reference: bytes
+    inputs: tuple[Array, ...]
+    layers: tuple[str, ...]
+    passed: Passed | None = None
+    holdout: SampleSet | None = None
+    calibrated: Calibrated | None = None
+    notes: tuple[str, ...] = ()
+
+
+def lower(card: Card, fp32: bytes, wanted: Wanted, sources: Sources, golden: Array, scratch: Path,
+          progress: Progress) -> Lowered:  # fmt: skip
+    """The network in the precision that was asked for. `golden`: an input, for where there are no samples.
+
+    Raises:
+        ConfigurationError: calibration or hold-out samples are missing, wrong, or share an image.
+        EngineRejected: no network in this precision is within the card's tolerances.
+    """
+    calibration = None if wanted.precision != "int8" else _calibration(card, sources)
+    holdout = None if wanted.ungated else _holdout(card, wanted, sources)
+    evaluator = None
+    if holdout is not None:
+        with progress.step("preparing the hold-out set"):
+            evaluator = Evaluator(card, holdout, scratch, progress)
+    with progress.step("preparing the network"):
+        prepared = int8.prepare(fp32)
+    if calibration is None:
+        make, lowered = _fp16(prepared, golden)
+    else:
+        calibrated = calibrate(card, *calibration, prepared, sources.built, progress)
+        if holdout is not None:
+            refuse_leakage(calibrated.samples, holdout)
+        make, lowered = _int8(card, prepared, wanted, calibrated)
+    if holdout is None or evaluator is None:
+        return dataclasses.replace(lowered, network=make(frozenset()))
+    passed = pass_gate(card, evaluator, prepared, make, lowered.layers, lowered.inputs, progress)
+    return dataclasses.replace(lowered, network=passed.network, passed=passed, holdout=holdout)
+
+
+def _fp16(prepared: bytes, golden: Array) -> tuple[Make, Lowered]:
+    network, sensitive = fp16.to_fp16(prepared, frozenset(), None)
+    notes = (f"kept in FP32 for their range: {', '.join(sensitive)}",) if sensitive else ()
+    lowered = Lowered(network, prepared, (golden,), int8.quantizable(prepared), notes=notes)
+    return (lambda kept: fp16.to_fp16(prepared, kept, None)[0]), lowered
+
+
+def _int8(card: Card, prepared: bytes, wanted: Wanted, calibrated: Calibrated) -> tuple[Make, Lowered]:
+    settings = calibrated.settings
+    ranges = calibrated.observed.ranges(settings.method, settings.percentile)
+
+    def make(kept: frozenset[str]) -> bytes:
+        network = int8.quantize(prepared, wanted.flavour, ranges, kept, wanted.reduce_range)
+        if wanted.flavour == "tensorrt":
+            lint_tensorrt(network, f"engine {card.name}")
+        return network
+
+    layers = int8.quantizable(prepared, wanted.flavour)
+    return make, Lowered(b"", prepared, calibrated.inputs, layers, calibrated=calibrated)
+
+
+def _calibration(card: Card, sources: Sources) -> tuple[Calibration, SampleSet]:
+    settings = card.calibration
+    if sources.calibration is not None:
+        settings = dataclasses.replace(settings or Calibration(path="."), path=str(sources.calibration.resolve()),
+                                       generator=None, count=None)  # fmt: skip
+    if settings is None:
+        raise ConfigurationError(
+            f"engine {card.name}: INT8 takes its ranges from samples, and the card names none; "
+            "add `calibration` to the card, or give --calibration FOLDER"
+        )
+    return settings, open_samples(card, settings, sources.card_folder, labelled=False)
+
+
+def _holdout(card: Card, wanted: Wanted, sources: Sources) -> SampleSet:
+    source = card.holdout if sources.holdout is None else Samples(path=str(sources.holdout.resolve()))
+    if source is None or not card.gate:
+        raise ConfigurationError(
+            f"engine {card.name}: {wanted.precision} has to pass a gate: a labelled hold-out set and tolerances. Add "
+            "`holdout` and `gate` to the card (--holdout FOLDER for samples elsewhere), or give --ungated: such an "
+            "engine is marked, and a daemon refuses it unless engines.allow_ungated is true"
+        )
+    return open_samples(card, source, sources.card_folder, labelled=True)
