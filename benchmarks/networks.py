@@ -58,7 +58,7 @@ def _samples(seeds: Sequence[int]) -> Iterator[Sample]:
         yield Sample.of(f"seed {seed}", image, Truth(positive=frozenset([_LABEL] if seed % 2 else [])))
 
 
-def write_resnet18(folder: Path, calibrate: int, measure: int, fit: int) -> None:
+def write_resnet18(folder: Path, calibrate: int, measure: int, fit: int = 32) -> None:
     """Write card and checkpoint (a state dictionary) into a new folder; the numbers are of pictures.
 
     Raises:

@@ -17,6 +17,7 @@ from typing import Any
 
 PACKAGES = (
     "edge-runtime", "numpy", "scipy", "pydicom", "pynetdicom", "highdicom", "onnxruntime", "python-gdcm", "Pillow",
+    "onnx", "torch", "monai", "tensorrt-rtx-cu13",
 )  # fmt: skip
 QUIET_LOAD = 0.5
 """One-minute load average a core, before the start, above which the machine is not quiet."""

@@ -71,6 +71,8 @@ def _make(card: Card, card_sha256: str, request: Request, scratch: Path, progres
     """Export, compare with the checkpoint, lower the precision, build for the target, and run the golden input."""
     with progress.step(f"exporting {card.name} from {card.checkpoint.format}"):
         exported = export(card, request.checkpoint, request.folder)
+    for note in exported.notes:
+        progress.say(note)
     for rewrite in exported.rewrites:
         progress.say(f"rewrote the graph: {rewrite}")
     with progress.step(f"comparing with {exported.reference_name} on the golden input"):

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+
 from converters.network_view import NetworkView
 
 Flavour = Literal["cpu", "tensorrt"]
@@ -52,8 +54,20 @@ def before_weights(view: NetworkView) -> frozenset[str]:
 
 
 def has_weights(view: NetworkView, node: Any) -> bool:
-    """Whether the node multiplies by constant float32 weights."""
-    return node.op_type in _WEIGHTED and node.input[1] in view.constants and view.element_type(node.input[1]) == "float"
+    """Whether the node multiplies by constant float32 weights that were learned."""
+    if node.op_type not in _WEIGHTED or node.input[1] not in view.constants:
+        return False
+    return view.element_type(node.input[1]) == "float" and not _counts_bins(view.constants[node.input[1]])
+
+
+def _counts_bins(weights: Any) -> bool:
+    """0, 1, 2 ...: the expectation of a distribution over bins (the boxes of YOLOv8; Li 2020, section 3.2)."""
+    from onnx import numpy_helper
+
+    if weights.dims[0] != 1:
+        return False
+    values = numpy_helper.to_array(weights).ravel()
+    return values.size > 1 and np.array_equal(values, np.arange(values.size))
 
 
 class _Graph:

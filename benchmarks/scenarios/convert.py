@@ -14,7 +14,6 @@ from benchmarks.statistics import Target
 from converters.report import read_report
 
 MEGABYTE = 1_000_000
-_FITTING = 96
 
 NOTES = [
     "all: the sum of the builds, each from the start of the command to its end, one after the other; the second finds "
@@ -31,7 +30,7 @@ def run(scenario: Convert, record: Record) -> None:
     record.notes.extend(NOTES)
     with work_folder(scenario.work, record) as work:
         original = work / "model"
-        write_resnet18(original, scenario.calibration, scenario.holdout, _FITTING)
+        write_resnet18(original, scenario.calibration, scenario.holdout)
         for number in range(1, scenario.rounds + 1):
             model = work / "engines" / NAME
             shutil.copytree(original, model)

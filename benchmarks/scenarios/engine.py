@@ -28,7 +28,7 @@ INT8_TARGET = Target(2.2, at_least=True)
 """On processors with VNNI; there is none for others."""
 _BLOCK = 10
 _WARM_UP = 5
-_PICTURES = {"calibrate": 32, "measure": 64, "fit": 96}
+_CALIBRATION, _HOLDOUT = 32, 64  # pictures
 
 NOTES = [
     "compute: the network alone, between two events of its stream; the median of a round. Inputs and outputs lie in "
@@ -46,7 +46,7 @@ def run(scenario: Engine, record: Record) -> None:
     device = load_device("onnxruntime", threads)
     with work_folder(scenario.work, record) as work, ExitStack() as stack:
         stack.callback(device.close)
-        folders = {**_resnet18(scenario, work), **_reference(scenario)}
+        folders = {**_resnet18(scenario, work, record.reduced), **_reference(scenario)}
         verified = {name: verify(path, (), allow_unsigned=True, allow_ungated=True) for name, path in folders.items()}
         _describe(record, verified, threads)
         engines = {name: Bare(engine, device) for name, engine in verified.items()}
@@ -110,12 +110,12 @@ class Bare:
         self._session.close()
 
 
-def _resnet18(scenario: Engine, work: Path) -> dict[str, Path]:
+def _resnet18(scenario: Engine, work: Path, reduced: bool) -> dict[str, Path]:
     if not scenario.precisions:
         return {}
     model = work / NAME
     print(f"... building {NAME} in {', '.join(scenario.precisions)}", flush=True)
-    write_resnet18(model, **_PICTURES)
+    write_resnet18(model, *((4, 16) if reduced else (_CALIBRATION, _HOLDOUT)))
     return {f"{NAME}-{one}": convert(model, "onnxruntime", one).folder for one in scenario.precisions}
 
 

@@ -119,6 +119,17 @@ def test_what_follows_the_last_layer_with_weights_is_float():
     assert pairs(quantized(data, "cpu", inputs=images(4, (1, 3, 8, 8)))) == {"image", "relu"}
 
 
+def test_the_distribution_of_a_box_is_decoded_in_float():
+    """The Conv that takes the expectation over bins 0, 1, 2 ... is no layer: what leads to it is the answer."""
+    layers = Layers()
+    logits = layers.conv(layers.conv("image", "layer", (3, 16)), "last", (16, 16))
+    layers.constants["bins"] = np.arange(16, dtype=np.float32).reshape(1, 16, 1, 1)
+    layers.node("Conv", [layers.node("Softmax", [logits], "shares", axis=1), "bins"], "y")
+    prepared = int8.prepare(network(layers.nodes, {"image": (1, 3, 8, 8)}, {"y": (1, 1, 8, 8)}, layers.constants))
+    assert int8.quantizable(prepared, "cpu") == ("layer",)
+    assert int8.quantizable(prepared, "tensorrt") == ("layer", "last")
+
+
 def test_a_thin_volume_is_convolved_in_float_on_the_cpu_and_in_int8_by_tensorrt():
     layers = Layers()
     layers.conv(
