@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from converters.checkpoints.base import first_line, quiet, require
-from converters.graph import used_names
 from edge_runtime.engines.card import Card
 from edge_runtime.errors import EngineRejected
 
@@ -153,7 +152,7 @@ def _layer(program: Any, operator: str) -> str:
 
 
 def clean(model: Any) -> None:
-    """Name nodes after their layers; drop what the exporter notes of its own work, and weights that nothing uses."""
+    """Name nodes after their layers, and drop what the exporter notes of its own work."""
     counts: Counter[str] = Counter()
     weights = {i.name for i in model.graph.initializer}
     for node in model.graph.node:
@@ -166,10 +165,6 @@ def clean(model: Any) -> None:
     for item in (model, model.graph, *model.graph.input, *model.graph.output, *model.graph.initializer):
         item.ClearField("metadata_props")
         item.ClearField("doc_string")
-    used = used_names(model.graph)
-    for position in reversed(range(len(model.graph.initializer))):
-        if model.graph.initializer[position].name not in used:
-            del model.graph.initializer[position]
 
 
 def _module_path(node: Any, weights: set[str]) -> str:

@@ -123,7 +123,8 @@ def _quantized(
     model: Any, flavour: Flavour, placement: Placement, ranges: Mapping[str, Range], reduce_range: bool
 ) -> Any:
     """By ONNX Runtime's quantizer, which marks a tensor only where the placement has it."""
-    from onnxruntime.quantization import QDQQuantizer, QuantType, TensorData
+    from onnxruntime.quantization import QDQQuantizer, QuantType
+    from onnxruntime.quantization.calibrate import TensorData
     from onnxruntime.quantization.quant_utils import add_infer_metadata
 
     add_infer_metadata(model)  # shapes are known: ONNX Runtime need not infer them again

@@ -25,7 +25,6 @@ SCHEME = "models:/"
 EXPERIMENT = "edge-runtime"
 SUFFIXES = (".onnx", ".pt", ".pth", ".ckpt", ".safetensors", ".pt2", ".ts", ".zip")
 _PLACE = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/]+))")
-_PROGRESS_BAR = "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"
 
 
 class TrackingFailed(EdgeRuntimeError):
@@ -59,7 +58,7 @@ def fetch_model(address: str, sha256: str, into: Path) -> Path:
     artifacts = require("mlflow.artifacts", "mlflow")
     version = _version(address)
     try:
-        with _without_progress_bar(), quiet():
+        with quiet():
             place = tempfile.mkdtemp(prefix="model-", dir=into)
             folder = Path(artifacts.download_artifacts(artifact_uri=version.address, dst_path=place))
     except Exception as error:
@@ -111,7 +110,7 @@ def log_build(
     """
     mlflow = require("mlflow", "mlflow")
     try:
-        with _without_progress_bar(), quiet():
+        with quiet():
             client = mlflow.MlflowClient()
             run = client.create_run(_experiment(client), run_name=run_name, tags=dict(tags))
             run_id = str(run.info.run_id)
@@ -158,19 +157,6 @@ def _version(address: str) -> ModelVersion:
     except Exception as error:
         raise FetchFailed(f"MLflow could not find {address}: {first_line(error)}") from error
     return ModelVersion(f"{SCHEME}{name}/{found.version}", str(found.run_id or ""))
-
-
-@contextlib.contextmanager
-def _without_progress_bar() -> Iterator[None]:
-    before = os.environ.get(_PROGRESS_BAR)
-    os.environ[_PROGRESS_BAR] = "false"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[_PROGRESS_BAR]
-        else:
-            os.environ[_PROGRESS_BAR] = before
 
 
 def _metrics(passport: Passport) -> dict[str, float]:

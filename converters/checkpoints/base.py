@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import io
 import logging
+import textwrap
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,6 +75,6 @@ def quiet() -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """The kind of an error and the first line of its message."""
+    """The kind of an error and the first line of its message, shortened."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__
+    return f"{type(error).__name__}: {textwrap.shorten(lines[0], 160)}" if lines else type(error).__name__

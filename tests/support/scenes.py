@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 RADIUS = {"classification": 0.25, "detection": 0.12, "segmentation": 0.12}
-"""Of a disc, as a share of the picture's shortest side; they differ by a twentieth either way. Balls are 1.5 times it."""
+"""Of a disc, as a share of the picture's shortest side; they differ by a twentieth either way. Balls are 1.8 times it."""
 
 _AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])  # columns to Left, rows to Posterior, slices to Superior; 1 mm
 
@@ -45,7 +45,7 @@ def make_scene(seed: int, shape: tuple[int, ...], share: float, discs: int, ring
             mask |= inside
             kept.append((tuple(map(float, centre)), float(radius)))
         else:
-            inside &= distance > 0.6 * radius
+            inside &= distance > 0.75 * radius
         pixels[inside] += rng.uniform(90, 120)
     return Scene(np.clip(pixels, 0, 255).astype(np.uint8), tuple(kept), mask)
 
@@ -59,7 +59,7 @@ def _free_place(rng: Any, shape: tuple[int, ...], radius: float, taken: list[Any
 
 def make_scenes(task: str, shape: tuple[int, ...], seeds: range) -> list[Scene]:
     """Of a classification, every other one holds a disc, the others a ring; of all else, each one or two discs."""
-    share = RADIUS[task] * (1.5 if len(shape) == 3 else 1.0)
+    share = RADIUS[task] * (1.8 if len(shape) == 3 else 1.0)
     if task == "classification":
         return [make_scene(seed, shape, share, seed % 2, 1 - seed % 2) for seed in seeds]
     return [make_scene(seed, shape, share, 1 + seed % 2, 0) for seed in seeds]

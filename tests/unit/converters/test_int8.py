@@ -182,6 +182,17 @@ def test_tensorrt_gets_nothing_between_conv_add_and_relu():
     assert pairs(quantized(residual(), "tensorrt")) == {"image", "stem.relu", "inner.relu", "flat"}
 
 
+def test_for_tensorrt_a_kept_layer_reads_what_others_read_quantized():
+    """Two layers read the image; the one in FP32 reads the image itself."""
+    layers = Layers()
+    layers.node("Add", [layers.conv("image", "first", (3, 4)), layers.conv("image", "second", (3, 4))], "y")
+    data = network(layers.nodes, {"image": (1, 3, 8, 8)}, {"y": (1, 4, 8, 8)}, layers.constants)
+    model = quantized(data, "tensorrt", frozenset({"second"}), inputs=images(2, (1, 3, 8, 8)))
+    reads = {node.name: node.input[0] for node in model.graph.node if node.op_type == "Conv"}
+    assert reads["second"] == "image"
+    assert reads["first"] != "image"
+
+
 def test_of_two_convolutions_that_are_added_one_stays_whole():
     """The skip of a down-sampling block is a convolution too."""
     layers = Layers()

@@ -54,9 +54,9 @@ def register(client, tmp_path):
 
 
 def test_the_file_with_the_card_s_hash_is_the_checkpoint(register, tmp_path, capfd):
-    register(a__onnx=WEIGHTS, b__onnx=b"other", README__md=b"text")
+    register(a__onnx=b"other", b__onnx=WEIGHTS, README__md=b"text")
     file = fetch_model("models:/net/1", SHA256, tmp_path)
-    assert file.name == "a.onnx" and file.read_bytes() == WEIGHTS
+    assert file.name == "b.onnx" and file.read_bytes() == WEIGHTS
     assert capfd.readouterr() == ("", "")
 
 

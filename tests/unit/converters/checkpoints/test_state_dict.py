@@ -43,7 +43,7 @@ def gives_what(loaded, network):
         {"model_state_dict": weights(), "optimizer": {"state": {0: torch.zeros(2)}}},
         {"trainer": {"best": weights()}},
         {f"module.{k}": v for k, v in weights().items()},
-        {"state_dict": {f"model.net._orig_mod.{k}": v for k, v in weights().items()}},
+        {"state_dict": {f"model.net.{k.replace('.', '._orig_mod.', 1)}": v for k, v in weights().items()}},
         {k: v for k, v in weights().items() if "num_batches" not in k},
     ],
     ids=["plain", "lightning", "optimizer", "nested", "parallel", "compiled", "counters"],
