@@ -14,6 +14,7 @@ from converters.export import Exported, export
 from converters.golden_run import GoldenRun, largest_difference, run_golden
 from converters.graph import opset_of
 from converters.half import rounded
+from converters.lint import lint_tensorrt
 from converters.made import GOLDEN_FILE, NETWORK_FILE, Made, Request
 from converters.progress import Progress
 from converters.report import render
@@ -80,9 +81,11 @@ def _make(card: Card, card_sha256: str, request: Request, scratch: Path, progres
         expected = exported.reference(run.prepared)
     _check_parity(card, largest_difference(card, run.output, expected), progress)
     network, lowered = exported.data, None
+    _lint(card, request, network)
     if request.precision != "fp32":
         lowered = _lower(card, request, exported, run, scratch, progress)
         network = lowered.network
+        _lint(card, request, network)
     with progress.step(f"building for {request.target}"):
         built = build_target(request.target, network, request.options, progress)
     if lowered is not None:  # the processor does not round to FP16 on the way, a GPU does
@@ -90,6 +93,11 @@ def _make(card: Card, card_sha256: str, request: Request, scratch: Path, progres
     error = largest_difference(card, run.output, expected)
     opset = opset_of(onnx.load_from_string(network))
     return Made(card, card_sha256, request, exported, network, opset, lowered, built, run, error)
+
+
+def _lint(card: Card, request: Request, network: bytes) -> None:
+    if flavour_of(request.target) == "tensorrt":
+        lint_tensorrt(network, f"engine {card.name}")
 
 
 def _lower(

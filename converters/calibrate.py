@@ -173,6 +173,7 @@ class _Part:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # a session at rest holds no activations
         data = _giving(model, self._tensors).SerializeToString()
         self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 

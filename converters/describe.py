@@ -26,7 +26,7 @@ def make_report(made: Made, files: Mapping[str, bytes], progress: Progress) -> B
     errors = () if lowered is None else compare_layers(lowered.reference, made.network, lowered.inputs)
     finite = [error for error in errors if math.isfinite(error.maximum_absolute_error)]
     raised = frozenset() if passed is None else passed.kept
-    calibrated = None if lowered is None else lowered.calibrated
+    calibrated = lowered.calibrated if lowered is not None and request.precision == "int8" else None
     latency = _latency(made)
     return BuildReport(
         name=card.name,

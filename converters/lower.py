@@ -12,7 +12,6 @@ from converters import fp16, int8
 from converters.calibration import Calibrated, calibrate
 from converters.evaluate import Evaluator
 from converters.gate import Passed, pass_gate
-from converters.lint import lint_tensorrt
 from converters.progress import Progress
 from converters.samples import SampleSet, open_samples, refuse_leakage
 from edge_runtime.domain import Array
@@ -67,7 +66,12 @@ def lower(card: Card, fp32: bytes, wanted: Wanted, sources: Sources, golden: Arr
         ConfigurationError: calibration or hold-out samples are missing, wrong, or share an image.
         EngineRejected: no network in this precision is within the card's tolerances.
     """
-    calibration = None if wanted.precision != "int8" else _calibration(card, sources)
+    calibration = _calibration(card, sources)
+    if calibration is None and wanted.precision == "int8":
+        raise ConfigurationError(
+            f"engine {card.name}: INT8 takes its ranges from samples, and the card names none; "
+            "add `calibration` to the card, or give --calibration FOLDER"
+        )
     holdout = None if wanted.ungated else _holdout(card, wanted, sources)
     evaluator = None
     if holdout is not None:
@@ -75,50 +79,49 @@ def lower(card: Card, fp32: bytes, wanted: Wanted, sources: Sources, golden: Arr
             evaluator = Evaluator(card, holdout, scratch, progress)
     with progress.step("preparing the network"):
         prepared = int8.prepare(fp32)
-    if calibration is None:
-        make, lowered = _fp16(prepared, golden)
-    else:
+    calibrated = None
+    if calibration is not None:
         calibrated = calibrate(card, *calibration, prepared, sources.built, progress)
         if holdout is not None:
             refuse_leakage(calibrated.samples, holdout)
-        make, lowered = _int8(card, prepared, wanted, calibrated)
+    if wanted.precision == "fp16":
+        make, lowered = _fp16(prepared, golden, calibrated)
+    else:
+        assert calibrated is not None
+        make, lowered = _int8(prepared, wanted, calibrated)
     if holdout is None or evaluator is None:
         return dataclasses.replace(lowered, network=make(frozenset()))
     passed = pass_gate(card, evaluator, prepared, make, lowered.layers, lowered.inputs, progress)
     return dataclasses.replace(lowered, network=passed.network, passed=passed, holdout=holdout)
 
 
-def _fp16(prepared: bytes, golden: Array) -> tuple[Make, Lowered]:
-    network, sensitive = fp16.to_fp16(prepared, frozenset(), None)
-    notes = (f"kept in FP32 for their range: {', '.join(sensitive)}",) if sensitive else ()
-    lowered = Lowered(network, prepared, (golden,), int8.quantizable(prepared), notes=notes)
-    return (lambda kept: fp16.to_fp16(prepared, kept, None)[0]), lowered
+def _fp16(prepared: bytes, golden: Array, calibrated: Calibrated | None) -> tuple[Make, Lowered]:
+    observed = None if calibrated is None else calibrated.observed
+    inputs = (golden,) if calibrated is None else calibrated.inputs
+    network, kept_by_rule = fp16.to_fp16(prepared, frozenset(), observed)
+    layers = tuple(name for name in int8.quantizable(prepared) if name not in kept_by_rule)
+    notes = (f"{len(kept_by_rule)} nodes are in FP32 because FP16 could not hold or sum their numbers",) * bool(
+        kept_by_rule
+    )
+    lowered = Lowered(network, prepared, inputs, layers, calibrated=calibrated, notes=notes)
+    return (lambda kept: fp16.to_fp16(prepared, kept, observed)[0]), lowered
 
 
-def _int8(card: Card, prepared: bytes, wanted: Wanted, calibrated: Calibrated) -> tuple[Make, Lowered]:
+def _int8(prepared: bytes, wanted: Wanted, calibrated: Calibrated) -> tuple[Make, Lowered]:
     settings = calibrated.settings
     ranges = calibrated.observed.ranges(settings.method, settings.percentile)
-
-    def make(kept: frozenset[str]) -> bytes:
-        network = int8.quantize(prepared, wanted.flavour, ranges, kept, wanted.reduce_range)
-        if wanted.flavour == "tensorrt":
-            lint_tensorrt(network, f"engine {card.name}")
-        return network
-
     layers = int8.quantizable(prepared, wanted.flavour)
-    return make, Lowered(b"", prepared, calibrated.inputs, layers, calibrated=calibrated)
+    lowered = Lowered(b"", prepared, calibrated.inputs, layers, calibrated=calibrated)
+    return (lambda kept: int8.quantize(prepared, wanted.flavour, ranges, kept, wanted.reduce_range)), lowered
 
 
-def _calibration(card: Card, sources: Sources) -> tuple[Calibration, SampleSet]:
+def _calibration(card: Card, sources: Sources) -> tuple[Calibration, SampleSet] | None:
     settings = card.calibration
     if sources.calibration is not None:
         settings = dataclasses.replace(settings or Calibration(path="."), path=str(sources.calibration.resolve()),
                                        generator=None, count=None)  # fmt: skip
     if settings is None:
-        raise ConfigurationError(
-            f"engine {card.name}: INT8 takes its ranges from samples, and the card names none; "
-            "add `calibration` to the card, or give --calibration FOLDER"
-        )
+        return None
     return settings, open_samples(card, settings, sources.card_folder, labelled=False)
 
 

@@ -58,7 +58,7 @@ def _precision(made: Made) -> Precision:
         return Precision("fp32")
     raised = () if lowered.passed is None else tuple(sorted(lowered.passed.kept))
     calibrated = lowered.calibrated
-    if calibrated is None:
+    if calibrated is None or made.request.precision != "int8":
         return Precision(made.request.precision, raised=raised)
     settings = calibrated.settings
     method = f"percentile {settings.percentile:g}" if settings.method == "percentile" else settings.method

@@ -38,6 +38,8 @@ def make_scene(seed: int, shape: tuple[int, ...], share: float, discs: int, ring
     for number in range(discs + rings):
         radius = share * min(shape) * rng.uniform(0.95, 1.05)
         centre = _free_place(rng, shape, radius, taken)
+        if centre is None:
+            continue
         taken.append((centre, radius))
         distance = np.sqrt(sum((axis - c) ** 2 for axis, c in zip(grid, centre, strict=True)))
         inside = distance < radius
@@ -50,11 +52,13 @@ def make_scene(seed: int, shape: tuple[int, ...], share: float, discs: int, ring
     return Scene(np.clip(pixels, 0, 255).astype(np.uint8), tuple(kept), mask)
 
 
-def _free_place(rng: Any, shape: tuple[int, ...], radius: float, taken: list[Any]) -> np.ndarray:
-    while True:
+def _free_place(rng: Any, shape: tuple[int, ...], radius: float, taken: list[Any]) -> np.ndarray | None:
+    """A centre well apart from what is there; None where chance finds none."""
+    for _ in range(50):
         centre = np.array([rng.uniform(radius + 1, n - radius - 1) for n in shape])
-        if all(np.linalg.norm(centre - other) > 1.3 * (radius + r) for other, r in taken):
+        if all(np.linalg.norm(centre - other) > 1.2 * (radius + r) for other, r in taken):
             return centre
+    return None
 
 
 def make_scenes(task: str, shape: tuple[int, ...], seeds: range) -> list[Scene]:
