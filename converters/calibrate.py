@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,13 @@ import numpy as np
 import onnxruntime
 
 from converters import histogram
+from converters.network_view import NetworkView
 from converters.progress import Progress
 from edge_runtime.domain import Array
 from edge_runtime.errors import ConfigurationError, EngineRejected
 
 ACTIVATION_BYTES = 512 << 20
-"""A network whose activations are larger is run in parts, so that only those of one part are kept at a time."""
+"""A network whose activations are larger is run part by part, and only those of one part are kept at a time."""
 
 
 @dataclass(frozen=True)
@@ -137,16 +138,20 @@ def observe(network: bytes, inputs: Iterable[Array], progress: Progress, count: 
         ConfigurationError: there is no input.
         EngineRejected: a tensor became infinite or not a number.
     """
-    parts = _parts(network)
+    source, parts = _parts(network)
     digest, seen = hashlib.sha256(), 0
     statistics: dict[str, TensorStatistics] = {}
+
+    def add(name: str, values: Array) -> None:
+        found = _measure(name, values, seen)
+        statistics[name] = statistics[name].add(found) if name in statistics else found
+
     for prepared in progress.steps("calibration inputs", inputs, count):
         digest.update(prepared.tobytes())
+        add(source, prepared)
+        held = {source: onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(prepared))}
         for part in parts:
-            for name, values in part.activations(prepared):
-                found = _measure(name, values, seen)
-                statistics[name] = statistics[name].add(found) if name in statistics else found
-                del values
+            held = part.run(held, add)
         seen += 1
     if not seen:
         raise ConfigurationError("the calibration set is empty: INT8 needs inputs to take its ranges from")
@@ -164,68 +169,69 @@ def _measure(name: str, values: Array, index: int) -> TensorStatistics:
 
 
 class _Part:
-    """The nodes of a network that some of its tensors need, in a session that gives these tensors."""
+    """Consecutive nodes of a network, in a session that gives all of their float32 tensors.
 
-    def __init__(self, model: Any, tensors: list[str]) -> None:
-        self._input = str(model.graph.input[0].name)
-        self._tensors = [name for name in tensors if name != self._input]
-        self._gives_input = self._input in tensors
+    `later`: names of the tensors that the parts after it read.
+    """
+
+    def __init__(self, model: Any, nodes: list[Any], later: frozenset[str]) -> None:
+        values = {v.name: v for v in (*model.graph.input, *model.graph.value_info, *model.graph.output)}
+        made = [name for node in nodes for name in node.output if name]
+        self._later = later
+        self._floats = [name for name in made if name in values and _is_float32(values[name])]
+        self._gives = list(dict.fromkeys([*self._floats, *(name for name in made if name in later)]))
+        self._reads = sorted(_read(nodes) - set(made) - {i.name for i in model.graph.initializer})
+        part = _of(model, nodes, [values[name] for name in self._reads], [values[name] for name in self._gives])
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # a session at rest holds no activations
-        data = _giving(model, self._tensors).SerializeToString()
-        self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            part.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
 
-    def activations(self, prepared: Array) -> Iterator[tuple[str, Array]]:
-        """Name and values of each tensor; the arrays lie in the session's memory, and are gone after the last."""
-        if self._gives_input:
-            yield self._input, prepared
-        feed = onnxruntime.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(prepared))
-        values = self._session.run_with_ort_values(self._tensors, {self._input: feed})
-        for name, value in zip(self._tensors, values, strict=True):
-            yield name, value.numpy()
+    def run(self, held: dict[str, Any], add: Callable[[str, Array], None]) -> dict[str, Any]:
+        """Give each tensor to `add`; takes what the parts before made, returns what the parts after read."""
+        values = self._session.run_with_ort_values(self._gives, {name: held[name] for name in self._reads})
+        made = dict(zip(self._gives, values, strict=True))
+        for name in self._floats:
+            add(name, made[name].numpy())
+        return {name: value for name, value in (held | made).items() if name in self._later}
 
 
-def _parts(network: bytes) -> list[_Part]:
-    import onnx
-
-    model = onnx.load_from_string(network)
-    groups: list[list[str]] = [[]]
+def _parts(network: bytes) -> tuple[str, list[_Part]]:
+    """The name of the network's input, and the network in parts whose activations fit `ACTIVATION_BYTES`."""
+    view = NetworkView(network)
+    groups: list[list[Any]] = [[]]
     held = 0
-    for name, size in _tensors(model).items():
+    for node in view.nodes:
+        size = sum(view.size_bytes(name) or 0 for name in node.output if name)
         if held and held + size > ACTIVATION_BYTES:
             groups.append([])
             held = 0
-        groups[-1].append(name)
+        groups[-1].append(node)
         held += size
-    return [_Part(model, group) for group in groups]
+    later = [frozenset(_read([node for group in groups[i + 1 :] for node in group])) for i in range(len(groups))]
+    parts = [_Part(view.model, nodes, names) for nodes, names in zip(groups, later, strict=True)]
+    return str(view.inputs[0]), parts
 
 
-def _tensors(model: Any) -> dict[str, int]:
-    """Every float32 tensor that is no constant, in the order of the graph, and the bytes that it adds to the input."""
-    graph, float32 = model.graph, 1  # TensorProto.FLOAT
-    values = {v.name: v.type.tensor_type for v in (*graph.input, *graph.value_info, *graph.output)}
-    names = [graph.input[0].name, *(name for node in graph.node for name in node.output)]
-    kinds = {name: values[name] for name in names if name in values and values[name].elem_type == float32}
-    sizes = {name: 4 * math.prod(int(d.dim_value) for d in kind.shape.dim) for name, kind in kinds.items()}
-    return {**sizes, names[0]: 0}
+def _read(nodes: list[Any]) -> set[str]:
+    return {name for node in nodes for name in node.input if name}
 
 
-def _giving(model: Any, tensors: list[str]) -> Any:
-    """The model with these outputs, and only the nodes that they need."""
-    from onnx import TensorProto, helper
+def _is_float32(value: Any) -> bool:
+    return bool(value.type.tensor_type.elem_type == 1)  # TensorProto.FLOAT
 
-    needed, nodes = set(tensors), []
-    for node in reversed(model.graph.node):
-        if needed.intersection(node.output):
-            needed.update(node.input)
-            nodes.append(node)
-    part = type(model)()
-    part.CopyFrom(model)
-    for field in (part.graph.node, part.graph.output, part.graph.value_info, part.graph.initializer):
-        del field[:]
-    part.graph.node.extend(reversed(nodes))
-    part.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in tensors)
-    part.graph.initializer.extend(i for i in model.graph.initializer if i.name in needed)
+
+def _of(model: Any, nodes: list[Any], inputs: list[Any], outputs: list[Any]) -> Any:
+    """The model with these nodes alone, and the constants that they read."""
+    part, read = type(model)(), _read(nodes)
+    part.ir_version = model.ir_version
+    part.opset_import.extend(model.opset_import)
+    part.graph.name = model.graph.name
+    part.graph.node.extend(nodes)
+    part.graph.input.extend(inputs)
+    part.graph.output.extend(outputs)
+    part.graph.initializer.extend(i for i in model.graph.initializer if i.name in read)
     return part

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from converters.calibration import Calibrated
-from converters.gate import Attempt, Passed, Row
 from converters.latency import measure_in_turn
 from converters.layers import LayerError, compare_layers
 from converters.made import Made
 from converters.progress import Progress
-from converters.report import model
+from converters.report import collect, model
 from converters.report.model import BuildReport
 
 _RUNS, _SECONDS = 100, 1.5  # of each network whose latency is measured
-_HISTOGRAMS, _BINS = 6, 128
 
 
 def make_report(made: Made, files: Mapping[str, bytes], progress: Progress) -> BuildReport:
@@ -24,7 +22,7 @@ def make_report(made: Made, files: Mapping[str, bytes], progress: Progress) -> B
     card, request, lowered = made.card, made.request, made.lowered
     passed = None if lowered is None else lowered.passed
     errors = () if lowered is None else compare_layers(lowered.reference, made.network, lowered.inputs)
-    finite = [error for error in errors if math.isfinite(error.maximum_absolute_error)]
+    operators = {error.node: error.operator for error in errors}
     raised = frozenset() if passed is None else passed.kept
     calibrated = lowered.calibrated if lowered is not None and request.precision == "int8" else None
     latency = _latency(made)
@@ -44,14 +42,14 @@ def make_report(made: Made, files: Mapping[str, bytes], progress: Progress) -> B
         parity=model.Parity(made.exported.reference_name, made.measured, made.error,
                             card.tolerance if lowered is None else None),
         holdout=_holdout(made),
-        metrics=() if passed is None else tuple(_metric(passed, row) for row in passed.rows),
+        metrics=() if passed is None else collect.metric_rows(card.gate, passed.fp32, passed.found),
         gated=passed is not None,
-        attempts=() if passed is None else tuple(_attempt(attempt) for attempt in passed.tried),
+        attempts=() if passed is None else collect.attempts(passed.tried),
         low_precision_layers=0 if lowered is None else len(set(lowered.layers) - raised),
-        raised=() if passed is None else _raised(passed, errors),
-        layers=tuple(_layer(error, raised) for error in finite),
+        raised=() if passed is None else collect.raised_layers(raised, passed.sensitivities, operators),
+        layers=collect.layer_rows(errors, raised),
         calibration=None if calibrated is None else _calibration(calibrated),
-        histograms=() if calibrated is None else _histograms(calibrated, finite),
+        histograms=() if calibrated is None else _histograms(calibrated, errors),
         latency=latency,
         steps=tuple(model.StepTime(what, round(seconds, 3)) for what, seconds in progress.seconds.items()),
         command=request.command,
@@ -77,36 +75,6 @@ def _holdout(made: Made) -> model.Holdout | None:
     return model.Holdout(lowered.holdout.name, lowered.passed.found.samples, lowered.holdout.sha256(), made.measured)
 
 
-def _metric(passed: Passed, row: Row) -> model.MetricRow:
-    before = next(score for score in passed.fp32.scores if score.metric == row.metric)
-    return model.MetricRow(
-        metric=row.metric,
-        fp32=model.Figure(before.value, before.low, before.high, before.worst),
-        found=model.Figure(row.found, row.low, row.high, row.worst),
-        tolerance=row.tolerance,
-        at_least=row.at_least or None,
-        passed=row.passed,
-    )
-
-
-def _attempt(attempt: Attempt) -> model.Attempt:
-    return model.Attempt(len(attempt.raised), attempt.passed, tuple(row.found for row in attempt.rows))
-
-
-def _raised(passed: Passed, errors: tuple[LayerError, ...]) -> tuple[model.RaisedLayer, ...]:
-    operators = {error.node: error.operator for error in errors}
-    return tuple(
-        model.RaisedLayer(s.layer, operators.get(s.layer, ""), s.sqnr_db if math.isfinite(s.sqnr_db) else None)
-        for s in passed.sensitivities
-        if s.layer in passed.kept
-    )
-
-
-def _layer(error: LayerError, raised: frozenset[str]) -> model.LayerRow:
-    sqnr = error.sqnr_db if math.isfinite(error.sqnr_db) else None
-    return model.LayerRow(error.name, error.operator, sqnr, error.maximum_absolute_error, error.node in raised)
-
-
 def _calibration(found: Calibrated) -> model.Calibration:
     settings = found.settings
     percentile = settings.percentile if settings.method == "percentile" else None
@@ -114,20 +82,9 @@ def _calibration(found: Calibrated) -> model.Calibration:
                              found.observed.inputs_seen, found.samples.sha256())  # fmt: skip
 
 
-def _histograms(found: Calibrated, errors: list[LayerError]) -> tuple[model.Histogram, ...]:
-    """Those of the tensors that lost most."""
-    known = [e for e in errors if e.name in found.observed.statistics and math.isfinite(e.sqnr_db)]
-    worst = sorted(known, key=lambda error: error.sqnr_db)[:_HISTOGRAMS]
+def _histograms(found: Calibrated, errors: Sequence[LayerError]) -> tuple[model.Histogram, ...]:
     ranges = found.observed.ranges(found.settings.method, found.settings.percentile)
-    rows = []
-    for name in (error.name for error in worst):
-        edges, counts = found.observed.histogram(name, _BINS)
-        if edges[0] < edges[-1]:
-            chosen, total = ranges[name], max(1, int(counts.sum()))
-            outside = int(counts[(edges[1:] <= chosen.low) | (edges[:-1] >= chosen.high)].sum())
-            rows.append(model.Histogram(name, float(edges[0]), float(edges[-1]), tuple(int(c) for c in counts),
-                                        chosen.low, chosen.high, outside / total))  # fmt: skip
-    return tuple(rows)
+    return collect.histograms(found.observed, ranges, errors)
 
 
 def _latency(made: Made) -> tuple[model.NamedLatency, ...]:

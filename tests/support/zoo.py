@@ -21,6 +21,7 @@ from support.zoo_training import (
     classification_loss,
     segmentation_loss,
     settle,
+    sharpen,
     train_heads,
     yolov5_loss,
     yolov8_loss,
@@ -38,7 +39,7 @@ _LOSSES = {
     "yolov5": yolov5_loss,
     "yolov8": yolov8_loss,
 }
-_TRAINING = {"classes": (40, 40), "mask": (8, 15), "yolov5": (24, 60), "yolov8": (24, 60)}  # scenes, steps
+_TRAINING = {"classes": (40, 40), "mask": (8, 15), "yolov5": (24, 60), "yolov8": (40, 60)}  # scenes, steps
 _METRIC = {"classification": "auc", "detection": "map_50", "segmentation": "dice_mean"}
 
 
@@ -132,6 +133,7 @@ def write_network(name: str, engines: Path) -> Path:
     write_scenes(folder / "holdout", network.task, LABEL, holdout)
     module = network.make()
     images = prepared(network, training)
+    sharpen(module)
     settle(module, images)
     heads = [module.get_submodule(path) for path in network.heads]
     train_heads(module, heads, images, _LOSSES[network.loss](training), steps)
