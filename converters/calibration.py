@@ -15,7 +15,8 @@ from converters.progress import Progress
 from converters.samples import SampleSet, inputs
 from edge_runtime.domain import Array
 from edge_runtime.engines.card import Calibration, Card
-from edge_runtime.errors import ConfigurationError
+from edge_runtime.engines.verify import read_document
+from edge_runtime.errors import ConfigurationError, EngineRejected
 
 _KEPT_INPUTS = 2  # for what is measured of single layers
 
@@ -68,12 +69,12 @@ def _inputs_key(card: Card, samples: SampleSet) -> str:
 def _read(file: Path, key: str, network_sha256: str) -> Observed | None:
     """What the file holds, if it is of this network on these inputs."""
     try:
-        document = json.loads(file.read_bytes())
+        document = json.loads(read_document(file.parent, file.name))
         if document["inputs_key"] != key:
             return None
         observed = Observed.from_json(json.dumps(document["observed"]))
-    except (OSError, ValueError, KeyError, TypeError, ConfigurationError):
-        return None  # of another version: the pass is made again
+    except (ValueError, KeyError, TypeError, RecursionError, ConfigurationError, EngineRejected):
+        return None  # of another version, or not that of its passport: the pass is made again
     return observed if observed.network_sha256 == network_sha256 else None
 
 

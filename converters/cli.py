@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(given)
     arguments.command_line = ("edge-convert", *given)
     try:
-        code: int = arguments.run(arguments)
+        code = _run(arguments)
     except EdgeRuntimeError as error:
         print(f"edge-convert: {error}", file=sys.stderr)
         return error.exit_code
@@ -37,6 +38,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"edge-convert: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return EXIT_FAILURE
+    return code
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Run the command. What nobody expected becomes one sentence too, with the place where it was raised."""
+    try:
+        code: int = arguments.run(arguments)
+    except (EdgeRuntimeError, OSError):
+        raise
+    except MemoryError as error:
+        raise EdgeRuntimeError(f"the memory of this machine does not suffice: {error}") from error
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise EdgeRuntimeError(
+            f"unexpected {type(error).__name__} at {Path(place.filename).name}:{place.lineno}: {error}. "
+            "Please report this with the command and the file that it was given"
+        ) from error
     return code
 
 

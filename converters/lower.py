@@ -28,7 +28,6 @@ class Sources:
     card_folder: Path
     calibration: Path | None = None
     holdout: Path | None = None
-    built: Path | None = None  # a folder of built engines, one of which may hold the calibration already
 
 
 @dataclass(frozen=True)
@@ -58,13 +57,19 @@ class Lowered:
     notes: tuple[str, ...] = ()
 
 
-def lower(card: Card, fp32: bytes, wanted: Wanted, sources: Sources, golden: Array, scratch: Path,
-          progress: Progress) -> Lowered:  # fmt: skip
-    """The network in the precision that was asked for. `golden`: an input, for where there are no samples.
+@dataclass(frozen=True, eq=False)
+class Sets:
+    """The samples of a build, found and their truth read, but for the images themselves."""
+
+    calibration: tuple[Calibration, SampleSet] | None
+    holdout: SampleSet | None
+
+
+def open_sets(card: Card, wanted: Wanted, sources: Sources) -> Sets:
+    """Find the samples, before anything that takes long.
 
     Raises:
-        ConfigurationError: calibration or hold-out samples are missing, wrong, or share an image.
-        EngineRejected: no network in this precision is within the card's tolerances.
+        ConfigurationError: samples that the precision needs are missing, or what is said of them does not fit.
     """
     calibration = _calibration(card, sources)
     if calibration is None and wanted.precision == "int8":
@@ -72,16 +77,30 @@ def lower(card: Card, fp32: bytes, wanted: Wanted, sources: Sources, golden: Arr
             f"engine {card.name}: INT8 takes its ranges from samples, and the card names none; "
             "add `calibration` to the card, or give --calibration FOLDER"
         )
-    holdout = None if wanted.ungated else _holdout(card, wanted, sources)
-    evaluator = None
+    return Sets(calibration, None if wanted.ungated else _holdout(card, wanted, sources))
+
+
+def lower(
+    card: Card, fp32: bytes, wanted: Wanted, sets: Sets, built: Path, golden: Array, scratch: Path, progress: Progress
+) -> Lowered:
+    """The network in the precision that was asked for.
+
+    `built`: a folder of built engines, one of which may hold the calibration already. `golden`: an input, for where
+    there are no samples.
+
+    Raises:
+        ConfigurationError: a sample is wrong, or the two sets share an image.
+        EngineRejected: no network in this precision is within the card's tolerances.
+    """
+    holdout, evaluator = sets.holdout, None
     if holdout is not None:
         with progress.step("preparing the hold-out set"):
             evaluator = Evaluator(card, holdout, scratch, progress)
     with progress.step("preparing the network"):
         prepared = int8.prepare(fp32)
     calibrated = None
-    if calibration is not None:
-        calibrated = calibrate(card, *calibration, prepared, sources.built, progress)
+    if sets.calibration is not None:
+        calibrated = calibrate(card, *sets.calibration, prepared, built, progress)
         if holdout is not None:
             refuse_leakage(calibrated.samples, holdout)
     if wanted.precision == "fp16":

@@ -64,6 +64,7 @@ class Made:
     built: Built
     run: GoldenRun
     error: float
+    golden_tolerance: float
 
     @property
     def measured(self) -> str:

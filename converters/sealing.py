@@ -22,14 +22,9 @@ from edge_runtime.engines.passport import (
 
 
 def make_passport(made: Made, files: Mapping[str, bytes]) -> Passport:
-    """What the passport says; `files` are those of the engine's folder.
-
-    An engine in lower precision may be as far from its golden output as that is from FP32's: on another processor or
-    GPU a value may fall into the next quantization step.
-    """
-    lowered, card = made.lowered, made.card
+    """What the passport says; `files` are those of the engine's folder."""
+    card = made.card
     records = {name: FileRecord(name, hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()}
-    tolerance = card.tolerance if lowered is None else max(card.tolerance, made.error)
     return Passport(
         schema_version=SCHEMA_VERSION,
         name=card.name,
@@ -41,7 +36,7 @@ def make_passport(made: Made, files: Mapping[str, bytes]) -> Passport:
         precision=_precision(made),
         inputs=made.run.inputs,
         outputs=made.run.outputs,
-        golden=GoldenRecord(records[GOLDEN_FILE], tolerance),
+        golden=GoldenRecord(records[GOLDEN_FILE], made.golden_tolerance),
         parity=Parity(made.exported.reference_name, made.error),
         longest_run_seconds=round(made.run.longest_seconds, 4) if made.built.runs_here else None,
         builder=Builder("edge-convert", __version__, (*made.exported.rewrites, *made.built.options), made.packages),

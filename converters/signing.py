@@ -22,6 +22,7 @@ def sign(folder: Path, key: Ed25519PrivateKey) -> None:
         ConfigurationError: its card is missing or wrong.
         EngineRejected: the folder is not what its passport describes; nothing was signed.
     """
+    folder = Path(os.path.abspath(folder))
     verify(folder, (), allow_unsigned=True, allow_ungated=True, any_machine=True)
     verify_documents(folder)
     file = folder / PASSPORT_FILE

@@ -19,11 +19,15 @@ from edge_runtime.engines.passport import PASSPORT_FILE
 from edge_runtime.errors import ConfigurationError, EdgeRuntimeError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_BUILT = re.compile(  # what builds, and a signature that was broken off, have left
+    r"engine\.(onnx|plan)|network\.onnx|golden\.npz|(passport|calibration|report)\.json|report(-\w+)?\.(md|svg)"
+    r"|\.passport\.json\..*"
+)
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 
 def check_output(output: Path) -> None:
-    """See that a build may take the place of `output`: it is absent, empty or an engine's folder.
+    """See that a build may take the place of `output`: it is absent, empty or an engine's folder, with nothing else.
 
     Raises:
         ConfigurationError: it is something else.
@@ -32,6 +36,12 @@ def check_output(output: Path) -> None:
         raise ConfigurationError(f"--output {output} is a file; name a folder")
     if output.is_dir() and any(output.iterdir()) and not (output / PASSPORT_FILE).is_file():
         raise ConfigurationError(f"--output {output} holds something that is no engine; name another folder")
+    others = [entry.name for entry in output.iterdir() if not _BUILT.fullmatch(entry.name)] if output.is_dir() else []
+    if others:
+        raise ConfigurationError(
+            f"--output {output} holds {sorted(others)[0]}, which no build has written and this one would remove; "
+            "move it away, or name another folder"
+        )
 
 
 @contextmanager

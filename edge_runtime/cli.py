@@ -227,7 +227,8 @@ def _engines(options: argparse.Namespace) -> int:
         found = [*list_engines(folder, keys, not keys, ungated, only)]
     for engine in found:
         state = "ok" if engine.problem is None else "not usable" if options.action == "verify" else "see verify"
-        signed = ("signed" if engine.signed else "unsigned") + (" ungated" if engine.ungated else "")
+        by = "unsigned" if engine.signer is None else f"signed by {engine.signer[:8]}, not checked"
+        signed = ("signed" if engine.signed else by) + (" ungated" if engine.ungated else "")
         build = engine.folder.name if engine.folder else "not built"
         print(f"{engine.name}  {engine.version}  {engine.task}  {build}  {signed}  {state}")
         if engine.problem is not None and options.action == "verify":

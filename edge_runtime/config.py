@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 RESULT_KINDS = ("sr", "seg", "overlay", "json")
+_PUBLIC_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _CONDITION = re.compile(r"[a-z0-9][a-z0-9_-]*\.[a-z0-9][a-z0-9_-]*\.(positive|negative)")
 
@@ -115,6 +116,9 @@ class Engines:
 
     def __post_init__(self) -> None:
         _require(bool(self.path), "path", "name a folder")
+        for index, key in enumerate(self.trusted_keys):
+            _require(_PUBLIC_KEY.fullmatch(key.strip()) is not None, f"trusted_keys[{index}]",
+                     "is the 64 hexadecimal digits that edge-convert keygen prints")  # fmt: skip
         _require(self.threads >= 0, "threads", "must not be negative")
 
 

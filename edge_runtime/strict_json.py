@@ -9,6 +9,8 @@ from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
+_LARGEST = 1 << 1000  # of an integer that becomes a floating-point number
+
 
 class NotOfSchema(ValueError):
     """A value is not what the dataclass says. The message names its key."""
@@ -30,7 +32,7 @@ def build(kind: type[T], value: Any, key: str) -> T:
         return cast("T", tuple(build(item, v, f"{key}[{i}]") for i, v in enumerate(value)))
     if dataclasses.is_dataclass(kind):
         return _dataclass(cast("type[T]", kind), value, key)
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < _LARGEST:
         return cast("T", float(value))
     if type(value) is not kind:
         raise NotOfSchema(f"{key} must be {kind.__name__}, got {type(value).__name__}")

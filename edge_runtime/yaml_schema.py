@@ -285,8 +285,8 @@ class _Reader:
         loader = _Loader("")
         try:
             return {name: loader.construct_object(child, deep=True) for name, child, _ in self._items(node, key)}
-        except yaml.YAMLError as error:
-            self.problem(node, key, f"is no YAML: {error}")
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
+            self.problem(node, key, f"is no YAML: {getattr(error, 'problem', None) or error}")
             return {}
         finally:
             loader.dispose()

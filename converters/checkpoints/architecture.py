@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import reprlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ def make_network(source: Source) -> Any:
         try:
             network = make(**architecture.arguments)
         except (Exception, SystemExit) as error:
-            given = ", ".join(f"{k}={v!r}" for k, v in architecture.arguments.items())
+            given = ", ".join(f"{k}={reprlib.repr(v)}" for k, v in architecture.arguments.items())
             raise _wrong(source, f"{architecture.callable}({given}) failed: {first_line(error)}") from error
     if not isinstance(network, torch.nn.Module):
         raise _wrong(source, f"{architecture.callable} gives {type(network).__name__}, not a torch.nn.Module")

@@ -1,7 +1,7 @@
 """Archives of `torch.export.save` (`.pt2`).
 
 torch runs code of such an archive while it reads it: pickles without `weights_only`, shared libraries, and Python made
-of the names in its graph. So the archive is looked through before.
+of the names in its graph. So the archive is looked through before, and torch gets of it what was looked at.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 import json
 import re
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from converters.checkpoints.archives import pack, read_members
 from converters.checkpoints.base import Loaded, Source, first_line, quiet, require
 from converters.checkpoints.kinds import kind_of
 from converters.checkpoints.pickles import load_weights
@@ -40,6 +40,19 @@ _ALLOWED = {  # what stands under a key of the graph; torch makes Python of thes
     "fqn": _PATH,
     "guards_code": re.compile(""),
 }
+_TOP = r"(?:[^/]+/)?"
+_PICKLES = re.compile(
+    _TOP + r"(?:data/(?:sample_inputs|weights|constants)/model\.pt|serialized_(?:state_dict|constants)\.(?:json|pt)"
+    r"|serialized_example_inputs\.pt)"
+)
+_GRAPHS = re.compile(_TOP + r"(?:models/model\.json|serialized_exported_program\.json)")
+_TENSORS = re.compile(_TOP + r"data/(?:weights/model_weights|constants/model_constants)_config\.json")
+_PLAIN = re.compile(
+    _TOP + r"(?:data/(?:weights/weight|constants/tensor)_\d+|archive_format|archive_version|version|byteorder"
+    r"|\.data/\w+)"
+)
+_TENSOR = re.compile(r"(?:weight|tensor)_\d+")
+_UNREAD = re.compile(_TOP + r"extra(?:_files)?/.*")  # files of the user's
 _CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict")
 
 
@@ -55,10 +68,10 @@ def load(source: Source) -> Loaded:
     kind, words = kind_of(source.data)
     if kind != "pt2":
         raise source.rejected(f"is no torch.export archive: it is {words}")
-    _look_through(source)
+    archive = _looked_through(source, words)
     try:
         with quiet():
-            program = torch.export.load(io.BytesIO(source.data))
+            program = torch.export.load(io.BytesIO(archive))
             module = program.module()
     except Exception as error:
         raise source.rejected(f"is {words}, damaged or of another version of torch: {first_line(error)}") from error
@@ -68,32 +81,37 @@ def load(source: Source) -> Loaded:
     return Loaded(module=module)
 
 
-def _look_through(source: Source) -> None:
+def _looked_through(source: Source, words: str) -> bytes:
+    """The archive with the members that were looked at, and no others."""
+    members = read_members(source, source.data, words)
+    kept = {name: data for name, data in members.items() if _UNREAD.fullmatch(name) is None}
     try:
-        with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
-            members = archive.namelist()
-            if len(set(members)) < len(members):
-                raise source.rejected("is an archive with two members of one name")
-            for member in members:
-                _look_at(source, archive, member)
-    except (zipfile.BadZipFile, ValueError, KeyError, RecursionError, AttributeError, EOFError, OSError) as error:
-        raise source.rejected(f"is a torch.export archive, cut off or damaged: {first_line(error)}") from error
+        for name, data in kept.items():
+            _look_at(source, name, data)
+    except (ValueError, TypeError, LookupError, RecursionError, AttributeError) as error:
+        raise source.rejected(f"is {words}, cut off or damaged: {first_line(error)}") from error
+    return pack(kept)
 
 
-def _look_at(source: Source, archive: zipfile.ZipFile, member: str) -> None:
-    if "aotinductor/" in member or member.endswith(".so"):
-        raise source.rejected(f"wants to run code: its member {member} is compiled. Save it with torch.export.save")
-    if member.endswith((".pt", "serialized_state_dict.json", "serialized_constants.json")):
-        data = archive.read(member)
+def _look_at(source: Source, name: str, data: bytes) -> None:
+    if "aotinductor/" in name or name.endswith(".so"):
+        raise source.rejected(f"wants to run code: its member {name} is compiled. Save it with torch.export.save")
+    if _PICKLES.fullmatch(name):
         if data:
             load_weights(source, data)
-    elif member.endswith("_config.json"):
-        for name, payload in json.loads(archive.read(member))["config"].items():
-            if payload["use_pickle"]:
-                raise source.rejected(f"wants to run code: {name} is a pickled object in it, not a plain tensor")
-    elif member.endswith(".json"):
-        for key, text in _texts(json.loads(archive.read(member)), ""):
+    elif _TENSORS.fullmatch(name):
+        _check_tensors(source, json.loads(data)["config"])
+    elif _GRAPHS.fullmatch(name):
+        for key, text in _texts(json.loads(data), ""):
             _check_text(source, key, text)
+    elif not _PLAIN.fullmatch(name):
+        raise source.rejected(f"may want to run code: torch.export.save writes no {name!r}. Nothing was run")
+
+
+def _check_tensors(source: Source, payloads: Mapping[str, Any]) -> None:
+    for name, payload in payloads.items():
+        if payload["use_pickle"] is not False or _TENSOR.fullmatch(payload["path_name"]) is None:
+            raise source.rejected(f"wants to run code: {name} is a pickled object in it, not a plain tensor")
 
 
 def _texts(value: Any, key: str) -> Iterator[tuple[str, str]]:

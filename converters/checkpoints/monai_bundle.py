@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from converters.checkpoints.archives import check_members
 from converters.checkpoints.base import Loaded, Source, first_line, quiet, require
 from converters.checkpoints.kinds import kind_of
 from converters.checkpoints.state_dict import read, with_weights
@@ -54,10 +55,13 @@ def _members(source: Source, words: str) -> dict[str, bytes]:
     wanted = ("models/model.pt", "models/model.ts", *(f"configs/{name}" for name in _CONFIGS))
     try:
         with zipfile.ZipFile(io.BytesIO(source.data)) as archive:
+            check_members(source, archive.infolist(), len(source.data))
             for name in archive.namelist():
                 path = "/".join(name.split("/")[-2:])
                 if path in wanted:
                     found[path] = archive.read(name)
+    except EngineRejected:
+        raise
     except Exception as error:
         raise source.rejected(f"is {words}, cut off or damaged: {first_line(error)}") from error
     return found

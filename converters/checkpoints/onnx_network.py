@@ -8,6 +8,7 @@ from typing import Any
 from converters.checkpoints.base import Loaded, Source, first_line, require
 from converters.checkpoints.kinds import kind_of
 from converters.checkpoints.weights import check
+from edge_runtime.domain import Array
 
 
 def load(source: Source) -> Loaded:
@@ -27,18 +28,26 @@ def load(source: Source) -> Loaded:
         raise source.rejected(f"is no ONNX network, or cut off; it is {words}: {first_line(error)}") from error
     if not model.graph.node or not model.opset_import:
         raise source.rejected(f"is no ONNX network, or cut off: it has no nodes or no operator set; it is {words}")
-    for name, tensor in _tensors(model.graph):
-        if tensor.external_data:
+    for name, tensor in _tensors(model):
+        if tensor.external_data or tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise source.rejected(
                 f"keeps tensor {name} in another file; save it as one: onnx.save(onnx.load(FILE), ONE_FILE)"
             )
         if tensor.data_type in _floating(onnx):
-            check(source, name, onnx.numpy_helper.to_array(tensor))
+            check(source, name, _values(source, name, tensor, onnx))
     fixed = _fix_shape(source, model)
     if not fixed:
         return Loaded(onnx=source.data)
     note = f"fixed {', '.join(fixed)} of the network's input, which were free, to the card's"
     return Loaded(onnx=model.SerializeToString(), notes=(note,))
+
+
+def _values(source: Source, name: str, tensor: Any, onnx: Any) -> Array:
+    try:
+        values: Array = onnx.numpy_helper.to_array(tensor)
+    except Exception as error:
+        raise source.rejected(f"is damaged: tensor {name} holds no {tuple(tensor.dims)} values: {error}") from error
+    return values
 
 
 def _fix_shape(source: Source, model: Any) -> list[str]:
@@ -70,13 +79,25 @@ def _floating(onnx: Any) -> tuple[int, ...]:
     return kinds.FLOAT, kinds.FLOAT16, kinds.DOUBLE
 
 
-def _tensors(graph: Any) -> Iterator[tuple[str, Any]]:
-    """Initializers and constants by name, of branches and loop bodies too."""
-    for tensor in graph.initializer:
+def _tensors(model: Any) -> Iterator[tuple[str, Any]]:
+    """Initializers and constants by name, of functions, branches and loop bodies too."""
+    yield from _of_graph(model.graph)
+    for function in model.functions:
+        yield from _of_nodes(function.node)
+
+
+def _of_graph(graph: Any) -> Iterator[tuple[str, Any]]:
+    for tensor in (*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)):
         yield tensor.name, tensor
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t.name or f"{node.op_type} {node.name or node.output[0]}", attribute.t
-            for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                yield from _tensors(inner)
+    yield from _of_nodes(graph.node)
+
+
+def _of_nodes(nodes: Any) -> Iterator[tuple[str, Any]]:
+    for node in nodes:
+        named = f"{node.op_type} {node.name or ', '.join(node.output)}"
+        for attribute in node.attribute:  # what an attribute does not hold is empty
+            sparse = (attribute.sparse_tensor, *attribute.sparse_tensors)
+            for tensor in (attribute.t, *attribute.tensors, *(one.values for one in sparse)):
+                yield tensor.name or named, tensor
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _of_graph(inner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import pickletools
@@ -10,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
+from converters.checkpoints.archives import check_members
 from converters.checkpoints.base import Source, first_line, quiet, require
 from edge_runtime.errors import EngineRejected
 
@@ -34,6 +36,7 @@ def load_weights(source: Source, data: bytes) -> Any:
         EngineRejected: it is damaged, or wants to run code; names what it asked for.
     """
     torch = require("torch", "torch")
+    _check_size(source, data)
     try:
         with quiet():
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -45,6 +48,14 @@ def load_weights(source: Source, data: bytes) -> Any:
         raise source.rejected(f"wants to run code: its pickle asks for {asked}. {_ADVICE}") from error
     except Exception as error:
         raise _damaged(source, error) from error
+
+
+def _check_size(source: Source, data: bytes) -> None:
+    """See that an archive does not grow beyond what memory holds. torch says what else is wrong with it."""
+    with contextlib.suppress(zipfile.BadZipFile, NotImplementedError, ValueError, OSError, EOFError):
+        if data.startswith(b"PK"):
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                check_members(source, archive.infolist(), len(data))
 
 
 def _damaged(source: Source, error: Exception) -> EngineRejected:

@@ -41,7 +41,11 @@ def read(source: Source, data: bytes) -> Any:
 def with_weights(source: Source, network: Any, content: Any) -> Loaded:
     """A network with the weights that a checkpoint holds, float32 and in evaluation mode."""
     torch = require("torch", "torch")
-    weights, notes = fit(source, content, network, torch.is_tensor)
+
+    def is_weight(value: Any) -> bool:
+        return torch.is_tensor(value) and not (value.is_nested or value.is_complex())
+
+    weights, notes = fit(source, content, network, is_weight)
     kinds = Counter(str(t.dtype).removeprefix("torch.") for t in weights.values() if t.is_floating_point())
     try:
         network.float().load_state_dict(weights, strict=False)

@@ -26,7 +26,7 @@ def metric_rows(tolerances: Sequence[Tolerance], fp32: Evaluation, found: Evalua
     allowed: Sequence[Tolerance | None] = tolerances or [None] * len(fp32.scores)
     return tuple(
         MetricRow(
-            metric=_metric_name(before.metric, limit),
+            metric=before.metric,
             fp32=_figure(before),
             found=_figure(after),
             tolerance=None if limit is None else limit.tolerance,
@@ -35,12 +35,6 @@ def metric_rows(tolerances: Sequence[Tolerance], fp32: Evaluation, found: Evalua
         )
         for limit, before, after in zip(allowed, fp32.scores, found.scores, strict=True)
     )
-
-
-def _metric_name(metric: str, limit: Tolerance | None) -> str:
-    if limit is None or limit.at_specificity is None:
-        return metric
-    return f"{metric} at specificity {limit.at_specificity:g}"
 
 
 def _figure(score: Score) -> Figure:

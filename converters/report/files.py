@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 from converters.report.markdown import markdown
 from converters.report.model import BuildReport
 from converters.workspace import write
+from edge_runtime.engines.passport import PASSPORT_FILE
+from edge_runtime.engines.verify import read_document
 from edge_runtime.errors import ConfigurationError
 from edge_runtime.strict_json import NotOfSchema, build
 
@@ -40,14 +43,17 @@ def write_report(report: BuildReport, folder: Path) -> tuple[str, ...]:
 
 
 def read_report(folder: Path) -> BuildReport:
-    """Read the report of an engine's folder.
+    """Read the report of an engine's folder; beside a passport, the one that the passport names.
 
     Raises:
         ConfigurationError: there is none, or it is not what this version writes.
+        EngineRejected: it is not the one of the passport.
     """
     file = folder / JSON_FILE
     try:
-        return build(BuildReport, json.loads(file.read_bytes()), "report")
+        sealed = file.is_file() and (folder / PASSPORT_FILE).is_file()
+        data = read_document(Path(os.path.abspath(folder)), JSON_FILE) if sealed else file.read_bytes()
+        return build(BuildReport, json.loads(data), "report")
     except FileNotFoundError:
         raise ConfigurationError(f"{folder} has no {JSON_FILE}; name the folder of an engine") from None
     except OSError as error:

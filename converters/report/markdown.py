@@ -43,9 +43,10 @@ def _verdict(report: BuildReport) -> str:
     precision = _precision(report)
     parts = []
     if not report.metrics:
-        parts.append("**Not measured on labelled samples.** The card names no `holdout`"
-                     + ("." if report.precision == "fp32" else
-                        f", so nothing here says how well {precision} answers compared with FP32."))  # fmt: skip
+        parts.append("**Not measured on labelled samples.** "
+                     + ("FP32 is compared with its checkpoint alone; its figures stand beside those of lower precision."
+                        if report.precision == "fp32" else
+                        f"Nothing here says how well {precision} answers compared with FP32."))  # fmt: skip
     elif not report.gated:
         parts.append("**No gate.** Task metrics were measured, and the card names no tolerance for them.")
     elif report.passed:

@@ -20,6 +20,7 @@ class CheckedSamples(ABC):
         self._card = card
         self._labelled = labelled
         self._names: dict[str, str] | None = None
+        self._places: set[str] = set()  # what is looked at: an image, or a region of it
 
     @abstractmethod
     def _samples(self) -> Iterator[Sample]:
@@ -37,6 +38,7 @@ class CheckedSamples(ABC):
         """
         expect = compile_expectation(self._card)
         names: dict[str, str] = {}
+        places: set[str] = set()
         for sample in self._samples():
             check_sample(self._card, sample, self._labelled)
             if sample.sha256 not in names:  # the same image may be several samples
@@ -45,11 +47,12 @@ class CheckedSamples(ABC):
                 except InferenceFailed as error:
                     raise ConfigurationError(f"{sample.name}: {error}") from error
                 names[sample.sha256] = sample.name
+            places.add(f"{sample.sha256}{'' if sample.region is None else f' {sample.region}'}")
             yield sample
             del sample  # its image is freed before the next is read
         if not names:
             raise ConfigurationError(f"{self.name}: there are no samples")
-        self._names = names
+        self._names, self._places = names, places
 
     def by_identity(self) -> Mapping[str, str]:
         """The name of a sample by its SHA-256."""
@@ -64,5 +67,6 @@ class CheckedSamples(ABC):
         return frozenset(self.by_identity())
 
     def sha256(self) -> str:
-        """One SHA-256 (hex) for the whole set, whatever the order."""
-        return hashlib.sha256("\n".join(sorted(self.identities())).encode()).hexdigest()
+        """One SHA-256 (hex) for the whole set and the regions that are looked at, whatever the order."""
+        self.by_identity()
+        return hashlib.sha256("\n".join(sorted(self._places)).encode()).hexdigest()

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from converters.samples.checked import CheckedSamples
 from converters.samples.sample import Sample
+from edge_runtime.domain import Frames, Volume
 from edge_runtime.engines.card import Card
 from edge_runtime.errors import ConfigurationError, EdgeRuntimeError
 
@@ -42,11 +43,13 @@ class GeneratedSamples(CheckedSamples):
             for sample in itertools.islice(self._generate(self._count), self._count):
                 if not isinstance(sample, Sample):
                     raise TypeError(f"it gave {type(sample).__name__}, not converters.samples.Sample")
+                if not isinstance(sample.image, (Volume, Frames)):
+                    raise TypeError(f"it gave a sample whose image is {type(sample.image).__name__}")
                 yield sample
                 del sample
         except EdgeRuntimeError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigurationError(f"generator {self.name} failed: {type(error).__name__}: {error}") from error
 
 
@@ -64,6 +67,8 @@ def load_generator(path: str, card_folder: Path) -> Generator:
         raise ConfigurationError(
             f"generator {path}: {error}; the module must be on PYTHONPATH or in {card_folder}"
         ) from error
+    except (Exception, SystemExit) as error:
+        raise ConfigurationError(f"generator {path}: importing it failed: {type(error).__name__}: {error}") from error
     if not callable(found):
         raise ConfigurationError(f"generator {path}: {name} is no callable")
     generate: Generator = found

@@ -27,14 +27,15 @@ def read_nifti(path: Path) -> Volume:
     """
     try:
         import nibabel
-        from nibabel.filebasedimages import ImageFileError
     except ModuleNotFoundError as error:
         raise BackendUnavailable(f"{path}: NIfTI needs the package nibabel; run: pip install nibabel") from error
     try:
         image = nibabel.load(path)
+        if image.get_data_dtype().kind == "c":
+            raise ValueError("its voxels are complex numbers")
         voxels = np.asarray(image.dataobj, dtype=np.float32)
-    except (ImageFileError, OSError, EOFError, ValueError, TypeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read as NIfTI: {error}") from error
+    except Exception as error:  # damaged bytes may raise anything
+        raise ConfigurationError(f"{path}: cannot be read as NIfTI: {str(error) or type(error).__name__}") from error
     while voxels.ndim > 3 and voxels.shape[-1] == 1:
         voxels = voxels[..., 0]
     if voxels.ndim != 3 or not voxels.size:

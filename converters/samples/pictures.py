@@ -44,7 +44,9 @@ def read_picture(path: Path) -> Frames:
                     pages.append(_page(image))
     except Image.UnidentifiedImageError as error:
         raise ConfigurationError(f"{path}: is no image that is read here ({READABLE}); move it away") from error
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise ConfigurationError(f"{path}: this image is too large: {error}") from error
+    except Exception as error:  # a decoder may raise anything on damaged bytes
         raise ConfigurationError(f"{path}: this image is damaged: {error}") from error
     if len({(page.shape, page.dtype) for page in pages}) > 1:
         raise ConfigurationError(f"{path}: its pages differ in size or kind")
@@ -69,9 +71,12 @@ def read_array(path: Path) -> Array:
         ConfigurationError: it is none.
     """
     try:
-        array: Array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as stream:
+            array: Array = np.load(stream, allow_pickle=False)
+    except Exception as error:  # the header is parsed as Python: anything may be raised
         raise ConfigurationError(f"{path}: cannot be read as .npy: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise ConfigurationError(f"{path}: cannot be read as .npy: it is an archive of several arrays")
     if array.dtype.kind not in "buif" or not array.size:
         raise ConfigurationError(f"{path}: holds {array.dtype} {array.shape}, no pixels")
     return array

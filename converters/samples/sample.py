@@ -63,7 +63,8 @@ def grid_of(image: Image) -> tuple[int, int, int]:
 def content_sha256(image: Image) -> str:
     """SHA-256 (hex) of the pixels: the same for a copy under another name or in another format.
 
-    Of a volume its voxels, turned to Superior, Posterior, Left, and its spacing to 0.01 mm; of frames their pixels.
+    Of a volume its voxels, turned to Superior, Posterior, Left, and its spacing to 0.01 mm; of frames their pixels,
+    grey where the colours are all the same.
     """
     if isinstance(image, Volume):
         placement = placing.oriented(image.geometry, "SPL")
@@ -71,6 +72,8 @@ def content_sha256(image: Image) -> str:
         spacing = [round(100 * image.geometry.spacing_mm[axis]) for axis in placement.axes]
     else:
         planes, spacing = image.pixels, []
+        if planes.ndim == 4 and (planes == planes[..., :1]).all():
+            planes = planes[..., 0].astype(np.float32)
     digest = hashlib.sha256(repr((planes.shape, planes.dtype.str, spacing)).encode())
     for plane in planes:
         digest.update((plane + planes.dtype.type(0)).tobytes())  # -0.0 becomes 0.0

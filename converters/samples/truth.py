@@ -107,6 +107,14 @@ class TruthFile:
             raise ValueError("samples: name at least one")
 
 
+def _is_there(path: Path) -> bool:
+    """Whether it is a file or a folder: no pipe, on which a reader would wait."""
+    try:
+        return path.is_file() or path.is_dir()
+    except (OSError, ValueError):  # no name that a file can have
+        return False
+
+
 def read_truth(folder: Path) -> tuple[Entry, ...]:
     """The entries of the folder's truth.yaml, none where there is no such file.
 
@@ -123,6 +131,6 @@ def read_truth(folder: Path) -> tuple[Entry, ...]:
             raise ConfigurationError(f"{file}: samples[{index}]: {entry.file} stands twice with the same region")
         seen.add((folder / entry.file, entry.region))
         for name in (entry.file, *(mask.file for mask in entry.masks or ())):
-            if not (folder / name).exists():
+            if not _is_there(folder / name):
                 raise ConfigurationError(f"{file}: samples[{index}]: there is no {name} in {folder}")
     return entries

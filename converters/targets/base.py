@@ -13,6 +13,7 @@ from edge_runtime.errors import ConfigurationError
 
 _COMPUTE_CAPABILITY = re.compile(r"[1-9][0-9]?\.[0-9]")
 _LEVELS = range(6)
+_LARGEST_BYTES = 1 << 63
 
 FLAGS = {
     "compute_capabilities": "--sm",
@@ -71,8 +72,12 @@ def check_options(target: str, known: tuple[str, ...], options: Options) -> None
     for what in options.compute_capabilities:
         if _COMPUTE_CAPABILITY.fullmatch(what) is None:
             raise ConfigurationError(f"--sm takes compute capabilities such as 8.6,8.9,12.0; got {what!r}")
-    if options.workspace_bytes is not None and options.workspace_bytes <= 0:
-        raise ConfigurationError(f"--workspace-bytes must be positive, got {options.workspace_bytes}")
+    if options.workspace_bytes is not None and not 0 < options.workspace_bytes < _LARGEST_BYTES:
+        raise ConfigurationError(
+            f"--workspace-bytes must be positive, got {options.workspace_bytes}"
+            if options.workspace_bytes <= 0
+            else f"--workspace-bytes is more than any memory holds, got {options.workspace_bytes}"
+        )
     if options.optimization_level is not None and options.optimization_level not in _LEVELS:
         raise ConfigurationError(f"--optimization-level is 0 to {_LEVELS[-1]}, got {options.optimization_level}")
     if options.dla_core is not None and options.dla_core < 0:

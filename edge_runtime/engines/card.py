@@ -19,6 +19,7 @@ CARD_FILE = "model.yaml"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._!+-]*")  # of a package and its version: no option, no address
 _CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -70,6 +71,9 @@ class Checkpoint:
         from_package = (self.package, self.version, self.member)
         whole = all(v is not None for v in from_package) if self.path is None else not any(from_package)
         _require(whole, "path", "give either path, or package, version and member")
+        for key, text in (("package", self.package), ("version", self.version)):
+            plain = text is None or _PLAIN.fullmatch(text) is not None
+            _require(plain, key, f"is a plain name or number, got {text!r}")
 
 
 @dataclass(frozen=True)
@@ -265,7 +269,7 @@ class Calibration(Samples):
 
 
 _METRICS = {
-    "classification": ("auc", "sensitivity"),
+    "classification": ("auc", "sensitivity", "specificity"),
     "detection": ("map_50",),
     "segmentation": ("dice_mean", "dice_worst"),
 }
@@ -275,7 +279,8 @@ _METRICS = {
 class Tolerance:
     """How much lower than FP32's a figure on the hold-out set may be, and what it may not fall below.
 
-    `sensitivity` is that at the threshold where FP32 and the engine each reach `at_specificity`.
+    `sensitivity` and `specificity` are those at the labels' thresholds, as the daemon uses them. With `at_specificity`,
+    sensitivity is that at the threshold where FP32 and the engine each reach so much.
     """
 
     metric: str = field(metadata={"choices": tuple(m for ms in _METRICS.values() for m in ms)})
@@ -286,9 +291,16 @@ class Tolerance:
     def __post_init__(self) -> None:
         _require(0 <= self.tolerance < 1, "tolerance", "is a share, 0 up to 1")
         _require(0 <= self.at_least <= 1, "at_least", "is a share, 0 to 1")
-        _require((self.metric == "sensitivity") == (self.at_specificity is not None), "at_specificity",
-                 "goes with sensitivity, and is needed there")  # fmt: skip
-        _require(self.at_specificity is None or 0 < self.at_specificity <= 1, "at_specificity", "is a share")
+        given = self.at_specificity
+        _require(given is None or self.metric == "sensitivity", "at_specificity", "goes with sensitivity")
+        _require(given is None or 0 < given <= 1, "at_specificity", "is a share")
+
+    @property
+    def name(self) -> str:
+        """What the figure is called."""
+        if self.at_specificity is not None:
+            return f"sensitivity at a specificity of {self.at_specificity:g}"
+        return self.metric
 
 
 @dataclass(frozen=True)
@@ -365,6 +377,8 @@ class Card:
         shape, axes = self.output.shape, self.input.spatial
         if self.task == "classification":
             _require(len(shape) == 2, "output.shape", "of a classification is (1, channels)")
+            _require(self.decode.activation != "softmax" or shape[1] > 1, "decode.activation",
+                     "softmax over one channel is always 1; use sigmoid")  # fmt: skip
         elif self.decode.gives_boxes:
             rows = "boxes, 5 + channels" if self.decode.layout == "yolov5" else f"{2 * axes} + channels, boxes"
             _require(len(shape) == 3, "output.shape", f"of this layout is (1, {rows})")

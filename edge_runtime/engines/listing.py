@@ -21,7 +21,8 @@ class EngineStatus:
     task: str
     folder: Path | None  # None: a card without a built engine
     problem: str | None
-    signed: bool = False
+    signed: bool = False  # by one of the trusted keys
+    signer: str | None = None
     ungated: bool = False  # an engine in lower precision whose task metrics nobody measured
 
 
@@ -38,7 +39,9 @@ def engine_status(
         engine = verify(folder, trusted_keys, allow_unsigned, allow_ungated=allow_ungated)
     except EngineError as error:
         return EngineStatus(name, card.version, card.task, folder, str(error))
-    return EngineStatus(name, card.version, card.task, folder, None, engine.signed, is_ungated(engine.passport))
+    return EngineStatus(
+        name, card.version, card.task, folder, None, engine.signed, engine.signer, is_ungated(engine.passport)
+    )
 
 
 def list_engines(

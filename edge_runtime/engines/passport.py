@@ -37,7 +37,7 @@ class FileRecord:
     size_bytes: int
 
     def __post_init__(self) -> None:
-        if "/" in self.file or "\\" in self.file or self.file in ("", ".", ".."):
+        if "/" in self.file or "\\" in self.file or self.file in ("", ".", "..") or not self.file.isprintable():
             raise ValueError(f"a file beside the passport has a plain name, got {self.file!r}")
 
 
@@ -207,9 +207,10 @@ def read_passport(data: bytes) -> tuple[Passport, Seal]:
     """
     try:
         document = json.loads(data)
+        canonical = _canonical(document)
     except (ValueError, RecursionError) as error:
         raise PassportInvalid(f"it is no JSON: {error}") from error
-    if not isinstance(document, dict) or set(document) != {"passport", "seal"} or _canonical(document) != data:
+    if not isinstance(document, dict) or set(document) != {"passport", "seal"} or canonical != data:
         raise PassportInvalid("its bytes are not in the form that a passport is written in; it was altered")
     seal = _read(Seal, document["seal"], "seal")
     content = _canonical(document["passport"])

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import os
 import platform
+import shlex
+import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from edge_runtime.domain import EngineIdentity
 from edge_runtime.engines.card import CARD_FILE, Card, read_card
@@ -38,7 +42,8 @@ class VerifiedEngine:
     card: Card
     card_sha256: str
     passport: Passport
-    signed: bool
+    signed: bool  # by one of the trusted keys
+    signer: str | None
     data: bytes
     golden: Golden
 
@@ -71,17 +76,19 @@ class _Built:
     def reject(self, what: str) -> EngineRejected:
         """What is wrong, and the command that builds it again."""
         command = rebuild_command(self.folder.parent, *self.target_and_precision, self.target)
-        return EngineRejected(f"engine {self.name}: {what}; run: {command}")
+        return EngineRejected(
+            "".join(c if c.isprintable() else "?" for c in f"engine {self.name}: {what}; run: {command}")
+        )
 
 
 def rebuild_command(card_folder: Path, target: str, precision: str, recorded: Target | None = None) -> str:
     """The command that builds an engine again; `recorded` tells for which cards or processor."""
-    folder, more = card_folder / f"{target}-{precision}", ""
+    command = ["edge-convert", "build", str(card_folder), "--target", target, "--precision", precision]
     if recorded is not None and target == "tensorrt-rtx" and recorded.compute_capabilities:
-        more = f" --sm {','.join(recorded.compute_capabilities)}"
+        command += ["--sm", ",".join(recorded.compute_capabilities)]
     if recorded is not None and recorded.instruction_set is not None:
-        more += f" --instruction-set {recorded.instruction_set}"
-    return f"edge-convert build {card_folder} --target {target} --precision {precision}{more} --output {folder}"
+        command += ["--instruction-set", recorded.instruction_set]
+    return shlex.join([*command, "--output", str(card_folder / f"{target}-{precision}")])
 
 
 def find_engine(engines: Path, name: str, target: str, precision: str | None = None) -> Path:
@@ -131,7 +138,7 @@ def verify(
     card, card_sha256 = read_card(folder.parent)
     passport, seal = _read_passport(folder, reject)
     built.target = passport.target
-    signed = _check_signer(seal, trusted_keys, allow_unsigned, reject)
+    signed = _check_signer(seal, trusted_keys, allow_unsigned, built)
     _expect("the card's name is", card.name, built.name, reject)
     _expect("the passport is for", passport.name, built.name, reject)
     _expect("the card's SHA-256 is", card_sha256, passport.card_sha256, reject)
@@ -149,7 +156,7 @@ def verify(
         golden = read_golden(golden_bytes)
     except ValueError as error:
         raise reject(str(error)) from error
-    return VerifiedEngine(folder, card, card_sha256, passport, signed, data, golden)
+    return VerifiedEngine(folder, card, card_sha256, passport, signed, seal.signer, data, golden)
 
 
 def is_ungated(passport: Passport) -> bool:
@@ -170,16 +177,33 @@ def verify_documents(folder: Path) -> None:
         _read_recorded(folder, record, built.reject)
 
 
-def _check_signer(
-    seal: Seal, trusted_keys: Sequence[str], allow_unsigned: bool, reject: Callable[[str], EngineRejected]
-) -> bool:
+def read_document(folder: Path, name: str) -> bytes:
+    """One of these files, as the passport has it.
+
+    Raises:
+        EngineRejected: the passport names no such file, or the file is another.
+    """
+    built = _Built(folder, folder.parent.name)
+    passport, _ = _read_passport(folder, built.reject)
+    built.target = passport.target
+    record = next((r for r in passport.documents if r.file == name), None)
+    if record is None:
+        raise built.reject(f"its passport names no {name}")
+    return _read_recorded(folder, record, built.reject)
+
+
+def _check_signer(seal: Seal, trusted_keys: Sequence[str], allow_unsigned: bool, built: _Built) -> bool:
     if seal.signer is not None and seal.signer in {key.strip().lower() for key in trusted_keys}:
         return True
     if allow_unsigned:
         return False
+    sign = f"edge-convert sign {shlex.quote(str(built.folder))} --key FILE"
     if seal.signer is None:
-        raise reject("it is not signed, and engines.allow_unsigned is false; sign it with edge-convert sign --key FILE")
-    raise reject(f"its signer is {seal.signer}, which is not in engines.trusted_keys; sign it with the right --key")
+        raise EngineRejected(f"engine {built.name}: it is not signed, and engines.allow_unsigned is false; run: {sign}")
+    raise EngineRejected(
+        f"engine {built.name}: its signer is {seal.signer}, which is not in engines.trusted_keys; add that key if it "
+        f"is one of yours, or run: {sign}"
+    )
 
 
 def _check_tensors(card: Card, passport: Passport, reject: Callable[[str], EngineRejected]) -> None:
@@ -211,7 +235,7 @@ def _check_machine(target: Target, built: _Built) -> None:
 def _read_passport(folder: Path, reject: Callable[[str], EngineRejected]) -> tuple[Passport, Seal]:
     file = folder / PASSPORT_FILE
     try:
-        with file.open("rb") as stream:
+        with _opened(file) as stream:
             return read_passport(stream.read(_MAXIMUM_PASSPORT_BYTES))
     except PassportInvalid as error:
         raise reject(f"{file} cannot be believed: {error}") from error
@@ -219,10 +243,19 @@ def _read_passport(folder: Path, reject: Callable[[str], EngineRejected]) -> tup
         raise reject(f"{file} cannot be read: {error.strerror}") from error
 
 
+def _opened(file: Path) -> BinaryIO:
+    """The file, opened without waiting for whoever is to write into a pipe."""
+    stream = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise OSError(errno.EINVAL, "it is no plain file", str(file))
+    return stream
+
+
 def _read_recorded(folder: Path, record: FileRecord, reject: Callable[[str], EngineRejected]) -> bytes:
     file = folder / record.file
     try:
-        with file.open("rb") as stream:
+        with _opened(file) as stream:
             found = os.fstat(stream.fileno()).st_size
             data = stream.read(record.size_bytes) if found == record.size_bytes else b""
     except OSError as error:

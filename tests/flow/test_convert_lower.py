@@ -71,6 +71,17 @@ def test_one_calibration_serves_both_int8_networks(folder, capsys):
     assert calibrations[0] == calibrations[1]
 
 
+def test_a_calibration_that_is_not_that_of_its_passport_is_made_again(folder, capsys):
+    assert convert(folder, "onnxruntime", "int8") == 0
+    file = folder / "onnxruntime-int8" / "calibration.json"
+    document = json.loads(file.read_bytes())
+    for statistics in document["observed"]["tensors"].values():
+        statistics["low"], statistics["high"] = 0.0, 1e-6
+    file.write_text(json.dumps(document))
+    assert convert(folder, "tensorrt-rtx", "int8", "--ungated") == 0
+    assert "used again" not in capsys.readouterr().err
+
+
 def test_another_recipe_or_other_samples_are_calibrated_anew(folder, capsys):
     assert convert(folder, "onnxruntime", "int8") == 0
     shutil.rmtree(folder / "calibration")

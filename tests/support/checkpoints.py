@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import struct
 import warnings
 import zipfile
 from pathlib import Path
@@ -68,6 +69,53 @@ def repacked(archive: bytes, changes: dict[str, Any]) -> bytes:
         for end in changes.keys() - seen:
             new.writestr(f"archive/{end}", changes[end])
     return stream.getvalue()
+
+
+def renamed(archive: bytes, old: str, new: str) -> bytes:
+    """A ZIP archive whose members have `new` in their names in place of `old`."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as before, zipfile.ZipFile(stream, "w") as after:
+        for name in before.namelist():
+            after.writestr(name.replace(old, new), before.read(name))
+    return stream.getvalue()
+
+
+def read_in_two_ways(for_torch: bytes, for_python: bytes) -> bytes:
+    """One file that torch reads as the first archive and Python as the second; both have as many members.
+
+    The record at the end says where the list of members begins. torch believes it; Python reads what stands just
+    before the record, and takes the difference for a program that stands before the archive.
+    """
+    first, second = renamed(for_torch, "", ""), renamed(for_python, "", "")
+    (body, entries), (other_body, other_entries) = _list_of_members(first), _list_of_members(second)
+    body += bytes(len(other_body))  # so that no place becomes negative
+    length = max(len(entries), len(other_entries))
+    entries, other = _padded(entries, length), bytearray(_padded(other_entries, length))
+    begin = len(body) + length  # of the second archive in the file
+    shift = begin + len(other_body) - len(body)  # what Python adds to every place
+    place = 0
+    while place < length:
+        (offset,) = struct.unpack_from("<I", other, place + 42)
+        struct.pack_into("<I", other, place + 42, begin + offset - shift)
+        place += 46 + sum(struct.unpack_from("<HHH", other, place + 28))
+    count = len(zipfile.ZipFile(io.BytesIO(first)).namelist())
+    end = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, count, count, length, len(body), 0)
+    return body + entries + other_body + bytes(other) + end
+
+
+def _list_of_members(archive: bytes) -> tuple[bytes, bytes]:
+    size, offset = struct.unpack_from("<II", archive, archive.rindex(b"PK\5\6") + 12)
+    return archive[:offset], archive[offset : offset + size]
+
+
+def _padded(entries: bytes, length: int) -> bytes:
+    """The list of members, made longer by a comment of the last."""
+    place = last = 0
+    while place < len(entries):
+        last, place = place, place + 46 + sum(struct.unpack_from("<HHH", entries, place + 28))
+    (comment,) = struct.unpack_from("<H", entries, last + 32)
+    missing = length - len(entries)
+    return entries[: last + 32] + struct.pack("<H", comment + missing) + entries[last + 34 :] + b" " * missing
 
 
 def bundle(definition: Any, weights: bytes | None, script: bytes | None = None, **config: Any) -> bytes:

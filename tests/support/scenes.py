@@ -47,7 +47,7 @@ def make_scene(seed: int, shape: tuple[int, ...], share: float, discs: int, ring
             mask |= inside
             kept.append((tuple(map(float, centre)), float(radius)))
         else:
-            inside &= distance > 0.75 * radius
+            inside &= distance > 0.85 * radius
         pixels[inside] += rng.uniform(90, 120)
     return Scene(np.clip(pixels, 0, 255).astype(np.uint8), tuple(kept), mask)
 

@@ -138,8 +138,8 @@ class _Target:
 
     def loss(self, boxes: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
         of_score = functional.binary_cross_entropy_with_logits(logits, self.middle.float(), reduction="none")
-        of_box = (functional.smooth_l1_loss(boxes, self.boxes, reduction="none").mean(dim=1) * self.middle).sum()
-        return of_box / self.middle.sum() / _STRIDE + 10 * (of_score * (self.middle * 2.0 + ~self.near)).mean()
+        of_box = (functional.smooth_l1_loss(boxes, self.boxes, reduction="none").mean(dim=1) * self.near).sum()
+        return of_box / self.near.sum() / _STRIDE + 10 * (of_score * (self.middle * 2.0 + ~self.near)).mean()
 
 
 def _centres(shape: tuple[int, ...]) -> np.ndarray:

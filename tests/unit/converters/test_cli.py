@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import re
 import stat
 import warnings
 import zipfile
@@ -10,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.models import card, classifier, segmenter, write_card
+from onnx import helper
+from support.models import card, classifier, network, segmenter, write_card
 
 from converters import build as builder
 from converters.cli import main
+from converters.export import Exported
 from edge_runtime.engines.passport import read_passport
 from edge_runtime.engines.verify import verify
 
@@ -129,7 +132,7 @@ def test_an_engine_that_differs_from_its_checkpoint_is_not_written(folder, monke
 
     def shifted(*arguments):
         made = exported(*arguments)
-        return builder.Exported(made.data, made.opset, "shifted", lambda x: made.reference(x) + np.float32(0.01), ())
+        return Exported(made.data, made.opset, "shifted", lambda x: made.reference(x) + np.float32(0.01), ())
 
     monkeypatch.setattr(builder, "export", shifted)
     assert convert(folder) == 69
@@ -141,6 +144,36 @@ def test_what_is_no_network_is_refused(tmp_path, capsys):
     folder = write_card(tmp_path, card("segmentation", SHAPE), b"no network")
     assert convert(folder) == 69
     assert "the checkpoint is" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("error", "said"), [
+    (KeyError("boxes"), r"edge-convert: unexpected KeyError at test_cli\.py:\d+: 'boxes'\. Please report this"),
+    (MemoryError("1 TiB"), "edge-convert: the memory of this machine does not suffice: 1 TiB"),
+])  # fmt: skip
+def test_what_nobody_expected_is_one_sentence_and_leaves_nothing(folder, monkeypatch, capsys, error, said):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("converters.build.make_report", fail)
+    assert convert(folder) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.match(said, last)
+    assert left_over(folder) == ["model.yaml", "tiny.onnx"]
+
+
+def test_a_network_that_fails_or_answers_at_random_is_no_engine(tmp_path, capsys):
+    shape = {"image": (1, 1, 4, 4, 4)}, {"probability": (1, 2, 4, 4, 4)}
+    random = [helper.make_node("RandomUniform", [], ["probability"], shape=(1, 2, 4, 4, 4))]
+    folder = write_card(tmp_path / "a", card("segmentation", SHAPE), network(random, *shape, {}))
+    assert convert(folder) == 69
+    assert "differ by" in capsys.readouterr().err
+    fails = [helper.make_node("Reshape", ["image", "shape"], ["x"]), helper.make_node("Cast", ["x"], ["i"], to=7),
+             helper.make_node("Gather", ["table", "i"], ["y"]),
+             helper.make_node("Reshape", ["y", "out"], ["probability"])]  # fmt: skip
+    constants = {"shape": np.array([64]), "out": np.array([1, 2, 4, 4, 4]), "table": np.zeros((0, 2), np.float32)}
+    folder = write_card(tmp_path / "b", card("segmentation", SHAPE), network(fails, *shape, constants))
+    assert convert(folder) == 69
+    assert "its network fails on the golden input" in capsys.readouterr().err
 
 
 def test_a_wrong_card_and_a_missing_checkpoint_are_configuration_errors(folder, tmp_path, capsys):
@@ -159,7 +192,7 @@ def test_a_key_signs_what_the_daemon_then_trusts(folder, tmp_path, capsys):
     assert stat.S_IMODE(os.stat(key).st_mode) == 0o600
     assert convert(folder, "--key", str(key)) == 0
     assert verify(folder / "onnxruntime-fp32", [public], allow_unsigned=False).signed
-    assert main(["keygen", str(key)]) == 1
+    assert main(["keygen", str(key)]) == 78
     assert convert(folder, "--key", str(folder / "model.yaml")) == 78
 
 

@@ -58,12 +58,14 @@ def test_auc_and_sensitivity_are_those_of_the_probabilities(tmp_path):
     truth = [False, False, True, False, True, True, False, True, False, True]
     samples = classified([((level,), there) for level, there in zip(levels, truth, strict=True)])
     found = evaluator(card_of(tmp_path, shape=FRAME), samples, tmp_path).evaluate(models.classifier(FRAME))
-    auc, sensitivity = found.scores
-    assert (auc.metric, sensitivity.metric, found.samples, found.failed) == ("auc", "sensitivity", 10, ())
+    auc, sensitivity, specificity = found.scores
+    assert [score.metric for score in found.scores] == ["auc", "sensitivity", "specificity"]
+    assert (found.samples, found.failed) == (10, ())
     assert auc.value == auc.worst == metrics.auc(levels, truth)
     assert auc.low < auc.value < auc.high
-    assert sensitivity.value == 2 / 5  # above all five negatives
-    assert (sensitivity.low, sensitivity.high) == metrics.wilson(2, 5)
+    assert (sensitivity.value, specificity.value) == (3 / 5, 4 / 5)  # above the card's threshold, 50 of 100; or not
+    assert (sensitivity.low, sensitivity.high) == metrics.wilson(3, 5)
+    assert (specificity.low, specificity.high) == metrics.wilson(4, 5)
 
 
 def test_the_gate_of_the_card_chooses_metrics_and_specificity(tmp_path):
@@ -72,11 +74,12 @@ def test_the_gate_of_the_card_chooses_metrics_and_specificity(tmp_path):
     samples = classified([((10,), False), ((50,), False), ((40,), True), ((60,), True)])
     found = evaluator(card, samples, tmp_path).evaluate(models.classifier(FRAME))
     assert [score.value for score in found.scores] == [1.0, 0.5]
+    assert [score.metric for score in found.scores][1] == "sensitivity at a specificity of 1"
 
 
 def test_a_study_is_as_positive_as_its_most_positive_frame(tmp_path):
     samples = classified([((10, 80, 20), True), ((30, 30), True), ((40,), False), ((5, 5), False)])
-    auc, _ = evaluator(card_of(tmp_path, shape=FRAME), samples, tmp_path).evaluate(models.classifier(FRAME)).scores
+    auc, *_ = evaluator(card_of(tmp_path, shape=FRAME), samples, tmp_path).evaluate(models.classifier(FRAME)).scores
     assert auc.value == 0.75
 
 
@@ -164,7 +167,7 @@ def test_a_network_without_an_answer_is_wrong_and_says_so(tmp_path):
     samples = classified([((10,), False), ((50,), True)])
     found = evaluator(card_of(tmp_path), samples, tmp_path).evaluate(not_a_number(FRAME))
     assert found.failed == ("0", "1")
-    assert [score.value for score in found.scores] == [0.0, 0.0]
+    assert [score.value for score in found.scores] == [0.0, 0.0, 0.0]
 
 
 def test_images_are_read_once_for_any_number_of_networks(tmp_path):
@@ -209,6 +212,6 @@ def test_several_labels_are_averaged_and_the_worst_is_told(tmp_path):
     card = card_of(tmp_path, labels=labels)
     truths = [frozenset({"inverse"}), BRAIN, frozenset({"inverse"}), BRAIN]
     samples = Listed([Sample.of(f"{k}", grey(20 * k), Truth(truth)) for k, truth in enumerate(truths)])
-    auc, _ = evaluator(card, samples, tmp_path).evaluate(models.classifier(FRAME)).scores
+    auc, *_ = evaluator(card, samples, tmp_path).evaluate(models.classifier(FRAME)).scores
     assert (auc.value, auc.worst) == (0.5, 0.25)
     assert dataclasses.is_dataclass(auc)

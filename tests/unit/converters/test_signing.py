@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.models import build_engine, card, segmenter
 
+from converters.report import read_report
 from converters.signing import sign
 from edge_runtime.engines.passport import PassportInvalid, read_passport, reseal, write_passport
 from edge_runtime.engines.verify import verify
@@ -36,6 +38,22 @@ def test_an_unsigned_engine_is_signed_and_says_what_it_said(folder):
     sign(folder, KEY)
     assert verify(folder, [public(KEY)], allow_unsigned=False).signed
     assert json.loads((folder / "passport.json").read_bytes())["passport"] == before
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_engine_is_signed_by_a_relative_path(folder, monkeypatch, inside):
+    monkeypatch.chdir(folder if inside else folder.parent)
+    sign(Path() if inside else Path(folder.name), KEY)
+    assert verify(folder, [public(KEY)], allow_unsigned=False).signed
+
+
+def test_a_report_beside_its_passport_is_printed_as_it_was_written_or_not_at_all(folder):
+    before = read_report(folder)
+    (folder / "report.json").write_text((folder / "report.json").read_text().replace('"tiny"', '"best"', 1))
+    with pytest.raises(EngineRejected, match=r"report\.json.*SHA-256|wrong size"):
+        read_report(folder)
+    (folder / "passport.json").unlink()
+    assert read_report(folder) != before
 
 
 def test_another_key_takes_the_place_of_the_first(folder):

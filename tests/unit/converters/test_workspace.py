@@ -187,6 +187,13 @@ def test_a_full_disk_anywhere_in_a_build_is_named(output):
         raise PermissionError(errno.EACCES, "Permission denied")
 
 
+def test_what_somebody_put_into_an_engines_folder_is_not_removed(output):
+    (output / "notes.txt").write_text("for the site")
+    with pytest.raises(ConfigurationError, match=r"holds notes\.txt, which no build has written"):
+        check_output(output)
+    assert (output / "notes.txt").read_text() == "for the site"
+
+
 def test_what_is_no_engine_is_not_replaced(output, tmp_path):
     (output / PASSPORT_FILE).rename(output / "thesis.txt")
     for check in (check_output, lambda place: whole_folder(place).__enter__()):

@@ -47,6 +47,7 @@ def test_the_hash_is_that_of_the_file(tmp_path):
     assert read_card(file)[1] != before
 
 
+CARRIED = {"format": "onnx", "sha256": "0" * 64, "license": "x", "package": "a", "version": "1", "member": "a"}
 WRONG = [
     (("surprise",), 1, r"model.yaml:\d+: surprise: unknown key"),
     (("name",), "../up", "name: use a-z"),
@@ -55,6 +56,8 @@ WRONG = [
     (("tolerance",), 0.0, "tolerance: must be positive"),
     (("checkpoint", "member"), "a.pt", "give either path, or package"),
     (("checkpoint", "path"), None, "give either path, or package"),
+    (("checkpoint",), {**CARRIED, "package": "--index-url=http://a.invalid"}, "package: is a plain name or number"),
+    (("checkpoint",), {**CARRIED, "version": "1 @ http://a.invalid/a.tar.gz"}, "version: is a plain name or number"),
     (("checkpoint", "format"), "state_dict", "architecture: goes with format: state_dict"),
     (("checkpoint", "architecture"), {"callable": "a:b"}, "architecture: goes with format: state_dict"),
     (("checkpoint", "architecture"), {"callable": "os.system"}, "callable: is module:name"),
@@ -73,7 +76,11 @@ WRONG = [
     ),
     (("gate",), [{"metric": "dice_mean", "tolerance": 1.0}], "tolerance: is a share"),
     (("gate",), [{"metric": "dice_mean", "tolerance": 0.1, "at_least": 2.0}], "at_least: is a share"),
-    (("gate",), [{"metric": "sensitivity", "tolerance": 0.1}], "at_specificity: goes with sensitivity"),
+    (
+        ("gate",),
+        [{"metric": "dice_mean", "tolerance": 0.1, "at_specificity": 0.9}],
+        "at_specificity: goes with sensitivity",
+    ),
     (("input", "shape"), [2, 1, 4, 5, 6], "batch"),
     (("input", "shape"), [1, 1, 4, 5], "has 5 numbers"),
     (("preprocess", 2, "resize", "shape"), [4, 5, 7], "last resize or tile must give"),

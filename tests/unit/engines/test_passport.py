@@ -89,6 +89,9 @@ def reseal(change):
         (lambda d: d.update(extra=1), "exactly the keys"),
         (lambda d: d["engine"].update(size_bytes="10"), "passport.engine.size_bytes must be int, got str"),
         (lambda d: d["engine"].update(file="../../etc/passwd"), "plain name"),
+        (lambda d: d["engine"].update(file="engine\0.onnx"), "plain name"),
+        (lambda d: d["engine"].update(file="\ud800"), "plain name"),
+        (lambda d: d["golden"].update(tolerance=10**400), "passport.golden.tolerance must be float, got int"),
         (lambda d: d["inputs"][0].update(shape=4), r"passport.inputs\[0\].shape must be a list"),
     ],
 )
@@ -97,7 +100,12 @@ def test_a_passport_of_another_schema_is_named(change, message):
         read_passport(reseal(change))
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff", b'{"passport":{},"seal":{}}\n', b"[" * 100_000])
+NOT_PASSPORTS = [b"", b"{}", b"[]", b"\xff", b"[" * 100_000] + [
+    b'{"passport":{%s},"seal":{}}\n' % inner for inner in (b"", b'"x":NaN', b'"x":1e999')
+]
+
+
+@pytest.mark.parametrize("data", NOT_PASSPORTS)
 def test_what_is_no_passport_is_refused(data):
     with pytest.raises(PassportInvalid):
         read_passport(data)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import platform
 import shutil
 import subprocess
@@ -53,6 +54,23 @@ def test_an_engine_as_it_was_built_passes(folder):
     assert engine.data == (folder / "engine.onnx").read_bytes()
     assert engine.identity.sha256 == engine.passport.engine.sha256
     assert engine.identity.statement == "Tests only."
+
+
+@pytest.mark.parametrize("name", ["engine.onnx", "golden.npz", "passport.json"])
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for(folder, name):
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(EngineRejected, match=rf"{name} cannot be read: it is no plain file"):
+        verify(folder, [PUBLIC], allow_unsigned=False)
+
+
+def test_what_a_passport_says_steers_neither_the_terminal_nor_the_command_that_is_named(folder):
+    file = folder / "passport.json"
+    passport, _ = read_passport(file.read_bytes())
+    target = dataclasses.replace(passport.target, instruction_set="avx2; rm -rf ~")
+    rewrite(folder, key=None, name="\x1b[2J\ud800\n", target=target)
+    with pytest.raises(EngineRejected, match=r"found \?\[2J\?\?; run: .* --instruction-set 'avx2; rm -rf ~' "):
+        verify(folder, (), allow_unsigned=True)
 
 
 @pytest.mark.parametrize("name", ["engine.onnx", "golden.npz", "passport.json"])
@@ -266,7 +284,9 @@ def test_the_list_shows_what_was_not_measured_and_verify_refuses_it_unless_told(
     for action, code in ((["list"], 0), (["verify"], 69), (["verify", "--allow-ungated"], 0)):
         assert main(["engines", action[0], str(folder.parent), *action[1:]]) == code
     listed, refused, allowed = capsys.readouterr().out.split("1 engines in")[:3]
-    assert "onnxruntime-int8  unsigned ungated  ok" in listed and "unsigned ungated  ok" in allowed
+    assert (
+        "onnxruntime-int8  signed by 3b6a27bc, not checked ungated  ok" in listed and "not checked ungated  ok" in allowed
+    )
     assert "not usable" in refused and "--precision int8" in refused
 
 

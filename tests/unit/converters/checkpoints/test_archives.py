@@ -12,7 +12,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 from support import models
-from support.checkpoints import Harm, card_of, exported_program, repacked, torchscript
+from support.checkpoints import Harm, card_of, exported_program, read_in_two_ways, renamed, repacked, torchscript
 from support.tiny_torch import SHAPE, Giving, Wide, classifier, saved
 
 from converters.checkpoints import load_checkpoint
@@ -82,6 +82,73 @@ def test_torchscript_that_touches_files_is_refused(load, tmp_path):
         load("torchscript", data)
 
 
+CALLS = [
+    "torch.save(x, '{}')",
+    "torch.save (x, '{}')",
+    "torch . save(x, '{}')",
+    "torch.save\\\n(x, '{}')",
+    "(torch.save)(x, '{}')",
+    "ops.aten . save(x, '{}')",
+    "getattr(torch, 'save')(x, '{}')",
+    "getattr(torch, 'sa' 've')(x, '{}')",
+    'getattr(torch, "s\\141ve")(x, "{}")',
+    "torch.from_file ('{}', True, 1)",
+]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_torchscript_that_touches_files_is_refused_however_it_is_written(load, monkeypatch, call):
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("torch read it"))
+    code = f"def f(x):\n  {call.format('victim')}\n"
+    for name in ("code/harm.py", "code/harm.PY"):
+        with pytest.raises(EngineRejected, match=r"touch files|puts together"):
+            load("torchscript", repacked(SCRIPT, {name: code}))
+
+
+def test_torchscript_may_have_children_without_names(load):
+    network = torch.nn.Sequential(torch.nn.Sequential(classifier())).eval()
+    data = torchscript(network)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert any(b"getattr" in archive.read(name) for name in archive.namelist())
+    assert gives_what(load("torchscript", data).module, network)
+
+
+def doubled(archive, end, data, spelled=str):
+    """The archive with another member of that name before the one that it has."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(stream, "w") as new, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in old.namelist():
+            if name.endswith(end):
+                new.writestr(spelled(name), data)
+            new.writestr(name, old.read(name))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["torchscript", "pt2"])
+def test_torch_gets_the_archive_that_was_looked_at(load, tmp_path, kind):
+    victim = tmp_path / "victim"
+    whole, end, harm = {
+        "torchscript": (SCRIPT, "support/tiny_torch.py", b"this is no code"),
+        "pt2": (PROGRAM, "sample_inputs/model.pt", saved(Harm(victim))),
+    }[kind]
+    with pytest.raises(EngineRejected, match="two members of one name"):
+        load(kind, doubled(whole, end, harm))
+    with pytest.raises(EngineRejected, match="two members of one name"):
+        load(kind, doubled(whole, end, harm, spelled=str.upper))
+    both = read_in_two_ways(repacked(whole, {end: harm}), whole)
+    assert gives_what(load(kind, both).module, classifier())
+    assert not victim.exists()
+
+
+def test_an_archive_that_fills_the_memory_is_refused(load):
+    stream = io.BytesIO(SCRIPT)
+    with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/extra/zeros", bytes(1 << 27))
+    with pytest.raises(EngineRejected, match=r"that would become 1342\d+: no network does so"):
+        load("torchscript", stream.getvalue())
+
+
 def harm_in(*path, **keys):
     """The member with the graph, where the mapping at `path` has other keys."""
 
@@ -110,14 +177,23 @@ HARMS = {
     "size": harm_in(*NODE, "inputs", name="n", arg=SIZE, kind=1),
     "library": {"data/aotinductor/model/x.so": b"\x7fELF"},
     "constant": {"model_constants_config.json": json.dumps(OPAQUE)},
+    "object": {"model_constants_config.json": json.dumps(OPAQUE).replace("true", "false")},
+    "second program": {"models/other.txt": "{}"},
+    "program as configuration": {"models/other_config.json": '{"config": {}}'},
 }
 
 
 @pytest.mark.parametrize("harm", sorted(HARMS))
 def test_a_program_that_would_run_code_is_refused_before_torch_reads_it(load, monkeypatch, harm):
     monkeypatch.setattr(torch.export, "load", lambda *_, **__: pytest.fail("torch read it"))
-    with pytest.raises(EngineRejected, match="wants to run code"):
+    with pytest.raises(EngineRejected, match=r"wants? to run code"):
         load("pt2", repacked(PROGRAM, HARMS[harm]))
+
+
+def test_a_program_with_a_member_in_capital_letters_is_refused(load, monkeypatch):
+    monkeypatch.setattr(torch.export, "load", lambda *_, **__: pytest.fail("torch read it"))
+    with pytest.raises(EngineRejected, match=r"writes no 'archive/data/sample_inputs/model\.PT'"):
+        load("pt2", renamed(PROGRAM, "sample_inputs/model.pt", "sample_inputs/model.PT"))
 
 
 def test_a_program_that_gives_a_container_which_imports_is_refused(load):

@@ -102,6 +102,15 @@ def test_a_weight_that_is_no_number_is_refused_by_name(load, value):
         load(saved(bad))
 
 
+@pytest.mark.parametrize("other", [lambda w: w.to(torch.complex64), lambda w: torch.nested.nested_tensor([w])])
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_a_weight_that_would_lose_a_part_of_itself_is_not_taken(load, other):
+    state = weights()
+    state["head.weight"] = other(state["head.weight"])
+    with pytest.raises(EngineRejected, match=r"1 missing in the checkpoint: head\.weight"):
+        load(saved(state))
+
+
 @pytest.mark.parametrize(("content", "words"), [({}, "empty mapping"), ([1], "of type list"), ({"a": 1}, "with a")])
 def test_a_file_without_weights_is_named(load, content, words):
     with pytest.raises(EngineRejected, match=words):

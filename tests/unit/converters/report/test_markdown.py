@@ -32,9 +32,9 @@ def test_the_verdict_comes_first_and_says_what_it_took():
     [
         ({"metrics": (ROW,), "attempts": ()}, "**Not passed:** auc on 96 labelled samples."),
         ({"gated": False}, "**No gate.** Task metrics were measured, and the card names no tolerance"),
-        ({"metrics": (), "attempts": ()}, "so nothing here says how well INT8 answers compared with FP32."),
+        ({"metrics": (), "attempts": ()}, "Nothing here says how well INT8 answers compared with FP32."),
         ({"metrics": (), "attempts": (), "precision": "fp32", "raised": (), "warnings": ()},
-         "**Not measured on labelled samples.** The card names no `holdout`."),
+         "**Not measured on labelled samples.** FP32 is compared with its checkpoint alone"),
         ({"runs_here": False, "latency": ()}, "The plan itself has not run: no GPU was used"),
     ],
 )  # fmt: skip

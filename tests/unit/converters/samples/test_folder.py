@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+
 import numpy as np
 import pytest
 from support.dicom_objects import ct_series, save, save_series
@@ -170,6 +173,31 @@ def test_an_image_that_is_not_what_the_card_expects_is_named(tmp_path):
     card = card_of(tmp_path / "cards", shape=VOLUME, expect=expect)
     path = save_nifti(tmp_path / "set" / "foot.nii.gz", noise((8, 8, 8)).astype(np.float32))
     refused(card, tmp_path / "set", path, "does not look like a head", labelled=False)
+
+
+@pytest.mark.parametrize("name", ["p.png", "a" * 5000])
+def test_a_truth_that_names_a_pipe_or_what_no_file_is_called_is_refused(card, folder, name):
+    os.mkfifo(folder / "p.png")
+    refused(card, write_truth(folder, {**NEGATIVE, "file": name}), "there is no")
+
+
+def test_an_array_that_is_none_is_named(card, folder):
+    huge = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1, 99999999, 99999999), }".ljust(117) + b"\n"
+    with io.BytesIO() as stream:
+        np.savez(stream, a=np.zeros(3))
+        archive = stream.getvalue()
+    for data in (archive, b"\x93NUMPY\x01\x00\x76\x00" + huge, b"\x93NUMPY\x01\x00\x76\x00" + b"[" * 117 + b"\n"):
+        (folder / "c.npy").write_bytes(data)
+        refused(card, folder, folder / "c.npy", "cannot be read as .npy", labelled=False)
+
+
+def test_the_hash_of_a_set_tells_the_regions_that_are_looked_at(tmp_path, folder):
+    card = card_of(tmp_path / "cards")
+    hashes = set()
+    for stop in (4, 5):
+        entry = {**NEGATIVE, "region": {"start": [0, 0], "stop": [stop, stop]}}
+        hashes.add(opened(card, write_truth(folder, entry, POSITIVE), labelled=True).sha256())
+    assert len(hashes) == 2
 
 
 def test_a_copy_under_another_name_in_both_sets_is_leakage(card, folder, tmp_path):

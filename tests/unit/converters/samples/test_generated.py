@@ -34,6 +34,13 @@ MODULE = """
     def numbers(count):
         yield 1
 
+    def leaving(count):
+        raise SystemExit(0)
+        yield
+
+    def blind(count):
+        yield Sample("picture", "0" * 64, None)
+
     nothing = 3
 """
 
@@ -62,6 +69,8 @@ def test_a_generator_beside_the_card_gives_at_most_the_count(opener):
     ("wrong", "picture: card tiny has no label 'brian'"),
     ("broken", "failed: RuntimeError: no more"),
     ("numbers", "gave int, not"),
+    ("leaving", "failed: SystemExit: 0"),
+    ("blind", "a sample whose image is NoneType"),
 ])  # fmt: skip
 def test_a_generator_that_fails_is_named(opener, name, message):
     with pytest.raises(ConfigurationError, match=message):
@@ -77,6 +86,13 @@ def test_a_generator_that_is_not_there_is_refused_at_once(opener):
     ):
         with pytest.raises(ConfigurationError, match=message):
             opener(**arguments)
+
+
+@pytest.mark.parametrize("text", ["1 / 0", "def (", "raise SystemExit(0)"])
+def test_a_generator_that_cannot_be_imported_is_named(opener, tmp_path, text):
+    (tmp_path / f"broken_{tmp_path.name}.py").write_text(text)
+    with pytest.raises(ConfigurationError, match="importing it failed"):
+        opener("f", module=f"broken_{tmp_path.name}")
 
 
 def test_the_reference_sets_are_the_same_each_time_and_share_no_image():

@@ -92,6 +92,13 @@ def test_a_png_of_a_dicom_picture_has_its_identity(tmp_path):
     assert len(opened(card_of(tmp_path / "cards"), tmp_path / "set").identities()) == 1
 
 
+def test_a_grey_picture_has_its_identity_when_it_is_saved_in_colour(tmp_path):
+    pixels = noise((8, 8))
+    save_picture(tmp_path / "set" / "a.png", pixels)
+    save_picture(tmp_path / "set" / "b.png", np.stack([pixels] * 3, axis=-1))
+    assert len(opened(card_of(tmp_path / "cards"), tmp_path / "set").identities()) == 1
+
+
 def test_of_a_video_every_nth_frame_is_looked_at(tmp_path):
     cv2 = pytest.importorskip("cv2")
     (tmp_path / "set").mkdir()

@@ -97,6 +97,18 @@ def test_a_sheared_grid_four_axes_and_damage_are_refused(tmp_path):
             read_nifti(tmp_path / name)
 
 
+def test_complex_voxels_and_a_header_that_lies_are_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="its voxels are complex numbers"):
+        read_nifti(save_nifti(tmp_path / "a.nii", np.ones(SHAPE, np.complex64)))
+    whole = bytearray(save_nifti(tmp_path / "b.nii", np.zeros(SHAPE, np.float32)).read_bytes())
+    for place, number in ((70, 9999), (40, 9)):  # the type of the voxels; the number of axes
+        lying = whole.copy()
+        lying[place : place + 2] = number.to_bytes(2, "little")
+        (tmp_path / "c.nii").write_bytes(lying)
+        with pytest.raises(ConfigurationError, match=r"c\.nii: cannot be read as NIfTI"):
+            read_nifti(tmp_path / "c.nii")
+
+
 def test_the_mr_networks_see_a_nifti_head_as_they_see_its_slices(tmp_path):
     mr_brain = pytest.importorskip("support.mr_brain")
     if not (mr_brain.TEMPLATES / "ch2.nii.gz").is_file():

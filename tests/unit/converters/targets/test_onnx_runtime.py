@@ -89,6 +89,7 @@ def test_each_target_says_which_int8_network_it_takes():
         ("tensorrt-rtx", Options(compute_capabilities=("86",)), "--sm takes compute capabilities such as 8.6"),
         ("tensorrt-rtx", Options(compute_capabilities=("8.6 ",)), "--sm takes compute capabilities such as 8.6"),
         ("tensorrt-rtx", Options(workspace_bytes=0), "--workspace-bytes must be positive, got 0"),
+        ("tensorrt-rtx", Options(workspace_bytes=1 << 63), "--workspace-bytes is more than any memory holds"),
         ("tensorrt-rtx", Options(optimization_level=6), "--optimization-level is 0 to 5, got 6"),
         ("tensorrt", Options(dla_core=-1), "--dla-core counts from 0, got -1"),
         ("onnxruntime", Options(instruction_set="mmx"), "--instruction-set is one of sse, .*; got 'mmx'"),
