@@ -35,6 +35,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("edge-convert: interrupted; nothing was written", file=sys.stderr)
         return EXIT_FAILURE
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_FAILURE
     except OSError as error:
         print(f"edge-convert: {error.filename or 'a file'}: {error.strerror or error}", file=sys.stderr)
         return EXIT_FAILURE

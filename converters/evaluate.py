@@ -50,8 +50,9 @@ class Evaluation:
 class Evaluator:
     """Measures networks on one hold-out set, whose images are read once, here; prepared inputs lie in `scratch`.
 
-    AUC, sensitivity, specificity go by the highest probability of a sample's windows and frames, as in the daemon; boxes
-    by their scores, down to FLOOR; masks at the card's threshold. Dice is that of the sample's region, where it has one.
+    AUC, sensitivity and specificity go by the highest probability of a sample's windows and frames, as in the daemon;
+    boxes by their scores, down to FLOOR; masks at the card's threshold. Dice is that of the sample's region, where it
+    has one.
     A sample without an answer counts as wrong: the probability of the opposite, no box, a Dice of 0.
 
     Raises:

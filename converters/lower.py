@@ -100,7 +100,8 @@ def lower(
         prepared = int8.prepare(fp32)
     calibrated = None
     if sets.calibration is not None:
-        calibrated = calibrate(card, *sets.calibration, prepared, built, progress)
+        reused = None if wanted.ungated else built  # what no gate will look at is not taken from elsewhere
+        calibrated = calibrate(card, *sets.calibration, prepared, reused, progress)
         if holdout is not None:
             refuse_leakage(calibrated.samples, holdout)
     if wanted.precision == "fp16":

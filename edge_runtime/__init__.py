@@ -6,3 +6,5 @@ __version__ = "0.3.0"
 
 # Before NumPy is loaded: the matrices here are small, and BLAS's own threads would fight the engine's for the cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Before ONNX Runtime is loaded: from 1.32 on its wheels send usage data to their maker unless told not to.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -47,12 +47,18 @@ class CheckedSamples(ABC):
                 except InferenceFailed as error:
                     raise ConfigurationError(f"{sample.name}: {error}") from error
                 names[sample.sha256] = sample.name
-            places.add(f"{sample.sha256}{'' if sample.region is None else f' {sample.region}'}")
+            places.add(self._place(sample))
             yield sample
             del sample  # its image is freed before the next is read
         if not names:
             raise ConfigurationError(f"{self.name}: there are no samples")
         self._names, self._places = names, places
+
+    def _place(self, sample: Sample) -> str:
+        """What makes the sample another one: its image, where it is looked at, and what is true where that counts."""
+        region = "" if sample.region is None else f" {sample.region}"
+        truth = f" {sample.truth.identity()}" if self._labelled and sample.truth is not None else ""
+        return f"{sample.sha256}{region}{truth}"
 
     def by_identity(self) -> Mapping[str, str]:
         """The name of a sample by its SHA-256."""
@@ -67,6 +73,6 @@ class CheckedSamples(ABC):
         return frozenset(self.by_identity())
 
     def sha256(self) -> str:
-        """One SHA-256 (hex) for the whole set and the regions that are looked at, whatever the order."""
+        """One SHA-256 (hex) of the images, of the regions that are looked at, and of what is true of a labelled set."""
         self.by_identity()
         return hashlib.sha256("\n".join(sorted(self._places)).encode()).hexdigest()

@@ -37,6 +37,15 @@ class Truth:
     boxes: tuple[TrueBox, ...] | None = None
     masks: Mapping[str, Array] | None = None
 
+    def identity(self) -> str:
+        """A text that is another one wherever something else is true."""
+        positive = None if self.positive is None else sorted(self.positive)
+        boxes = None if self.boxes is None else sorted(repr(box) for box in self.boxes)
+        masks = sorted(
+            (name, hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()) for name, mask in (self.masks or {}).items()
+        )
+        return repr((positive, boxes, masks))
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:

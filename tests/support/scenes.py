@@ -14,8 +14,15 @@ import numpy as np
 import yaml
 from PIL import Image
 
-RADIUS = {"classification": 0.25, "detection": 0.12, "segmentation": 0.12}
-"""Of a disc, as a share of the picture's shortest side; they differ by a twentieth either way. Balls are 1.8 times it."""
+RADIUS = {
+    ("classification", 2): 0.25,
+    ("classification", 3): 0.4,
+    ("detection", 2): 0.12,
+    ("detection", 3): 0.25,
+    ("segmentation", 2): 0.12,
+    ("segmentation", 3): 0.2,
+}
+"""Of a disc or ball, by task and axes, as a share of the shortest side; they differ by a twentieth either way."""
 
 _AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])  # columns to Left, rows to Posterior, slices to Superior; 1 mm
 
@@ -63,7 +70,7 @@ def _free_place(rng: Any, shape: tuple[int, ...], radius: float, taken: list[Any
 
 def make_scenes(task: str, shape: tuple[int, ...], seeds: range) -> list[Scene]:
     """Of a classification, every other one holds a disc, the others a ring; of all else, each one or two discs."""
-    share = RADIUS[task] * (1.8 if len(shape) == 3 else 1.0)
+    share = RADIUS[task, len(shape)]
     if task == "classification":
         return [make_scene(seed, shape, share, seed % 2, 1 - seed % 2) for seed in seeds]
     return [make_scene(seed, shape, share, 1 + seed % 2, 0) for seed in seeds]

@@ -97,16 +97,16 @@ NETWORKS: Mapping[str, Network] = {
     ),
     "yolov5m": Network(
         "detection", "converters.architectures.yolo:yolov5", {"variant": "m", "classes": 1},
-        (1, 3, 160, 160), (1, 1575, 6), {"layout": "yolov5"}, "yolov5", ("model.24.m.0",), 21_190_557, {"classes": 80},
+        (1, 3, 160, 160), (1, 1575, 6), {"layout": "yolov5", "overlap": 0.1}, "yolov5", ("model.24.m.0",), 21_190_557, {"classes": 80},
     ),
     "yolov8n": Network(
         "detection", "converters.architectures.yolo:yolov8", {"variant": "n", "classes": 1},
-        (1, 3, 160, 160), (1, 5, 525), {"layout": "yolov8"}, "yolov8", ("model.22.cv2.0.2", "model.22.cv3.0.2"), 3_157_200, {"classes": 80},
+        (1, 3, 160, 160), (1, 5, 525), {"layout": "yolov8", "overlap": 0.1}, "yolov8", ("model.22.cv2.0.2", "model.22.cv3.0.2"), 3_157_200, {"classes": 80},
     ),
     "yolov8-3d": Network(
         "detection", "converters.architectures.yolo:yolov8",
         {"variant": "n", "classes": 1, "channels": 1, "dimensions": 3},
-        (1, 1, 64, 64, 64), (1, 7, 584), {"layout": "yolov8"}, "yolov8", ("model.22.cv2.0.2", "model.22.cv3.0.2"),
+        (1, 1, 64, 64, 64), (1, 7, 584), {"layout": "yolov8", "overlap": 0.1}, "yolov8", ("model.22.cv2.0.2", "model.22.cv3.0.2"),
     ),
     "unet-2d": Network(
         "segmentation", _NETS + "UNet",

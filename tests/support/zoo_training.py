@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 _BATCH = 8
-_GAIN = 0.7  # activations stay mostly where ReLU and SiLU are nearly straight
+_GAIN = 0.5  # activations stay mostly where ReLU and SiLU are nearly straight
 _NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 _DECAY = 1e-3
 _MIDDLE = 3.0

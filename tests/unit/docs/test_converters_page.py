@@ -9,7 +9,9 @@ from converters.cli import _parser
 from converters.made import PRECISIONS
 from converters.samples.truth import read_truth
 from converters.targets import TARGETS
+from edge_runtime.config import Config
 from edge_runtime.engines.card import CHECKPOINT_FORMATS, read_card
+from edge_runtime.yaml_schema import read_schema
 
 PAGE = (Path(__file__).parents[3] / "converters" / "README.md").read_text()
 COMMANDS = _parser()._subparsers._group_actions[0].choices
@@ -30,6 +32,12 @@ def test_the_truth_of_the_page_is_one(tmp_path):
     for name in ("case-1.png", "case-2.dcm"):
         (tmp_path / name).touch()
     assert [entry.positive for entry in read_truth(tmp_path)] == [("effusion",), ()]
+
+
+def test_the_configuration_of_the_page_is_one(tmp_path):
+    (tmp_path / "site.yaml").write_text(blocks()[2])
+    config = read_schema(Config, tmp_path / "site.yaml")
+    assert config.pipelines[0].stages[0].precision == "int8" and len(config.engines.trusted_keys) == 1
 
 
 def test_every_command_and_option_is_on_the_page_and_no_other():

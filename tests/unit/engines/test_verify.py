@@ -285,7 +285,8 @@ def test_the_list_shows_what_was_not_measured_and_verify_refuses_it_unless_told(
         assert main(["engines", action[0], str(folder.parent), *action[1:]]) == code
     listed, refused, allowed = capsys.readouterr().out.split("1 engines in")[:3]
     assert (
-        "onnxruntime-int8  signed by 3b6a27bc, not checked ungated  ok" in listed and "not checked ungated  ok" in allowed
+        "onnxruntime-int8  signed by 3b6a27bc, not checked ungated  ok" in listed
+        and "not checked ungated  ok" in allowed
     )
     assert "not usable" in refused and "--precision int8" in refused
 

@@ -191,6 +191,17 @@ def test_an_array_that_is_none_is_named(card, folder):
         refused(card, folder, folder / "c.npy", "cannot be read as .npy", labelled=False)
 
 
+@pytest.mark.parametrize(("labelled", "hashes"), [(True, 2), (False, 1)])
+def test_the_hash_of_a_labelled_set_tells_what_is_true(tmp_path, labelled, hashes):
+    card, folder, seen = card_of(tmp_path / "cards", shape=(1, 1, 8, 8)), tmp_path / "set", set()
+    for name in "ab":
+        save_picture(folder / f"{name}.png", noise((8, 8), ord(name)).astype(np.uint8))
+    for positive in ("a", "b"):
+        write_truth(folder, *({"file": f"{n}.png", "positive": ["brain"] * (n == positive)} for n in "ab"))
+        seen.add(opened(card, folder, labelled=labelled).sha256())
+    assert len(seen) == hashes
+
+
 def test_the_hash_of_a_set_tells_the_regions_that_are_looked_at(tmp_path, folder):
     card = card_of(tmp_path / "cards")
     hashes = set()
