@@ -8,16 +8,16 @@ from pathlib import Path
 
 import onnx
 
-from converters.describe import make_report
 from converters.export import export
 from converters.golden_run import GoldenRun, largest_difference, noise_of, run_golden
 from converters.graph import opset_of
-from converters.half import rounded
-from converters.lint import lint_tensorrt
 from converters.lower import Sources, Wanted, lower, open_sets
 from converters.made import GOLDEN_FILE, NETWORK_FILE, PRECISIONS, Made, Request
 from converters.progress import Progress
+from converters.quantize.half import rounded
+from converters.quantize.lint import lint_tensorrt
 from converters.report import render
+from converters.report.describe import make_report
 from converters.sealing import make_passport
 from converters.targets import TARGETS, build_target, check_target, flavour_of
 from converters.workspace import check_output, whole_folder, write

@@ -173,7 +173,7 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from converters.checking import check_engine
+    from converters.inspect.checking import check_engine
 
     for line in check_engine(arguments.path):
         print(line)
@@ -181,7 +181,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from converters.inspection import inspect
+    from converters.inspect.inspection import inspect
 
     found = inspect(arguments.path)
     print(json.dumps(found.document(), indent=1) if arguments.json else found.text())
@@ -189,7 +189,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from converters.comparison import compare
+    from converters.inspect.comparison import compare
 
     found = compare(arguments.a, arguments.b)
     print(json.dumps(found.document(), indent=1) if arguments.json else found.text())

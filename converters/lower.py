@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from converters import fp16, int8
-from converters.calibration import Calibrated, calibrate
-from converters.evaluate import Evaluator
-from converters.gate import Passed, pass_gate
+from converters.measure.evaluate import Evaluator
+from converters.measure.gate import Passed, pass_gate
 from converters.progress import Progress
+from converters.quantize import fp16, int8
+from converters.quantize.calibration import Calibrated, calibrate
 from converters.samples import SampleSet, open_samples, refuse_leakage
 from edge_runtime.domain import Array
 from edge_runtime.engines.card import Calibration, Card, Samples

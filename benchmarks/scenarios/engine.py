@@ -16,7 +16,7 @@ from benchmarks.record import Record
 from benchmarks.scenarios.schema import Engine
 from benchmarks.site import work_folder
 from benchmarks.statistics import Target, median
-from converters.latency import processor_name, summary
+from converters.measure.latency import processor_name, summary
 from edge_runtime.backends.registry import load_backend, load_device
 from edge_runtime.device.base import Device
 from edge_runtime.engines.golden import golden_image

@@ -14,7 +14,7 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from converters.metrics import Detected, dice
+from converters.measure.metrics import Detected, dice
 from converters.reference import baseline
 from converters.reference.phantom import Lesion, Phantom
 from converters.reference.samples import CLASSIFIER, DETECTOR, ENGINES, MARGIN, SEGMENTER, Split, card_of

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from converters import metrics
-from converters.metrics import Detected
+from converters.measure import metrics
+from converters.measure.metrics import Detected
 from converters.reference.cases import Case, Outline
 from converters.reference.samples import CLASSIFIER, DETECTOR, SEGMENTER
 from edge_runtime.engines.card import Metric

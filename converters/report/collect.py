@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from converters import gate
-from converters.calibrate import Observed, Range
-from converters.evaluate import Evaluation, Score
-from converters.histogram import EDGES
-from converters.layers import LayerError
+from converters.measure import gate
+from converters.measure.evaluate import Evaluation, Score
+from converters.measure.layers import LayerError
+from converters.measure.sensitivity import Sensitivity
+from converters.quantize.calibrate import Observed, Range
+from converters.quantize.histogram import EDGES
 from converters.report.model import Attempt, Figure, Histogram, LayerRow, MetricRow, RaisedLayer
-from converters.sensitivity import Sensitivity
 from edge_runtime.domain import Array
 from edge_runtime.engines.card import Tolerance
 
@@ -91,7 +91,7 @@ def _histogram(observed: Observed, tensor: str, chosen: Range) -> Histogram:
 
 
 def clipped_share(counts: Array, chosen: Range) -> float:
-    """The share of values outside a range, by a histogram of `converters.histogram`: exact to one of its bins."""
+    """The share of values outside a range, by a histogram as `histogram` counts it: exact to one of its bins."""
     below = np.concatenate([[0.0], np.cumsum(counts, dtype=np.float64)])
     low, high = np.interp([chosen.low, chosen.high], EDGES, below)
     return float(np.clip(1 - (high - low) / below[-1], 0.0, 1.0))

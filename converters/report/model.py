@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from converters.latency import Latency
+from converters.measure.latency import Latency
 from converters.report.text import argument, without_folders
 
 SCHEMA_VERSION = 1

@@ -212,7 +212,7 @@ def test_verify_finds_a_report_that_was_changed(folder, capsys):
 
 def test_a_golden_run_that_differs_is_refused(folder, capsys, monkeypatch):
     assert convert(folder, "onnxruntime", "fp32") == 0
-    from converters import checking
+    from converters.inspect import checking
 
     reading = checking.verify
 

@@ -7,8 +7,8 @@ import functools
 
 import pytest
 
-from converters import metrics
-from converters.evaluate import Evaluator
+from converters.measure import metrics
+from converters.measure.evaluate import Evaluator
 from converters.progress import Progress
 from converters.reference import sets
 from converters.reference.cases import Engine

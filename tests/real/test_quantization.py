@@ -12,10 +12,10 @@ import onnxruntime
 import pytest
 from support.convolutions import calibrated, sqnr_db
 
-from converters import int8
-from converters.fp16 import to_fp16
-from converters.half import rounded
-from converters.lint import lint_tensorrt
+from converters.quantize import int8
+from converters.quantize.fp16 import to_fp16
+from converters.quantize.half import rounded
+from converters.quantize.lint import lint_tensorrt
 
 pytestmark = pytest.mark.real
 

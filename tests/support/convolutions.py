@@ -9,9 +9,9 @@ import onnxruntime
 from onnx import helper
 from support.models import network
 
-from converters import int8
-from converters.calibrate import Observed, observe
 from converters.progress import Progress
+from converters.quantize import int8
+from converters.quantize.calibrate import Observed, observe
 
 
 class Layers:

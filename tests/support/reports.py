@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from converters.latency import Latency
+from converters.measure.latency import Latency
 from converters.report.model import (
     Attempt,
     BuildReport,

@@ -18,7 +18,7 @@ RADIUS = {
     ("classification", 2): 0.25,
     ("classification", 3): 0.4,
     ("detection", 2): 0.12,
-    ("detection", 3): 0.25,
+    ("detection", 3): 0.22,
     ("segmentation", 2): 0.12,
     ("segmentation", 3): 0.2,
 }

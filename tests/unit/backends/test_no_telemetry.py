@@ -22,7 +22,7 @@ def left_by(package, module, home):
 
 @pytest.mark.parametrize(
     ("package", "module"),
-    [("edge_runtime.backends", "onnxruntime"), ("converters", "calibrate"), ("benchmarks", "cli")],
+    [("edge_runtime.backends", "onnxruntime"), ("converters.quantize", "calibrate"), ("benchmarks", "cli")],
 )
 def test_no_identifier_of_the_device_is_kept(tmp_path, package, module):
     assert left_by(package, module, tmp_path / "home") == []

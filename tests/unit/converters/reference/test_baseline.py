@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from converters.metrics import dice
+from converters.measure.metrics import dice
 from converters.reference import baseline
 from converters.reference.phantom import make_phantom
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from converters.metrics import Detected
+from converters.measure.metrics import Detected
 from converters.reference.cases import Case, Outline, Truth
 from converters.reference.figures import Chosen, by_confounder, by_lesion, choose, figures
 from converters.reference.samples import CLASSIFIER, DETECTOR, SEGMENTER

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from support.reports import build_report
 
-from converters import gate, histogram
-from converters.calibrate import Observed, Range, TensorStatistics
-from converters.evaluate import Evaluation, Score
-from converters.layers import LayerError
+from converters.measure import gate
+from converters.measure.evaluate import Evaluation, Score
+from converters.measure.layers import LayerError
+from converters.measure.sensitivity import Sensitivity
+from converters.quantize import histogram
+from converters.quantize.calibrate import Observed, Range, TensorStatistics
 from converters.report import collect
 from converters.report.model import Attempt, Figure, LayerRow, MetricRow, RaisedLayer
-from converters.sensitivity import Sensitivity
 from edge_runtime.engines.card import Tolerance
 
 RANDOM = np.random.default_rng(3)

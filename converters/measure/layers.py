@@ -1,7 +1,7 @@
 """How far two builds of one network are apart, layer by layer: what FP16 or INT8 costs, and where.
 
 The error of a layer is that of its output as the next layer sees it: after quantizing and dequantizing, where it is
-quantized. It holds what came from the layers before. Results of FP16 layers are rounded to FP16, see converters.half.
+quantized. It holds what came from the layers before. Results of FP16 layers are rounded to FP16, see `half`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from converters.half import rounded
 from converters.network_view import NetworkView, load_onnx
+from converters.quantize.half import rounded
 from edge_runtime.domain import Array
 from edge_runtime.errors import EngineRejected
 

@@ -10,8 +10,8 @@ from onnx import helper, numpy_helper
 from support.convolutions import Layers, calibrated, images, residual, run, sqnr_db
 from support.models import network
 
-from converters import int8
-from converters.calibrate import Range
+from converters.quantize import int8
+from converters.quantize.calibrate import Range
 from edge_runtime.errors import EngineRejected
 
 NONE: frozenset[str] = frozenset()

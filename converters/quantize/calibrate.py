@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from converters import histogram
 from converters.network_view import NetworkView
 from converters.progress import Progress
+from converters.quantize import histogram
 from edge_runtime.domain import Array
 from edge_runtime.errors import ConfigurationError, EngineRejected
 
@@ -34,7 +34,7 @@ class Range:
 
 @dataclass(frozen=True, eq=False)
 class TensorStatistics:
-    """Smallest and largest value of a tensor, and its histogram (`converters.histogram`)."""
+    """Smallest and largest value of a tensor, and its histogram (`converters.quantize.histogram`)."""
 
     low: float
     high: float

@@ -2,7 +2,7 @@
 
 Layers go back to FP32, the most sensitive first, until the metrics pass; 1, 2, 4, 8 ... of them, at most half. Then as
 many as can be are given back to the lower precision, by bisection between the last count that failed and the first that
-passed. An FP16 network is measured with the result of every FP16 layer rounded to FP16, see converters.half.
+passed. An FP16 network is measured with the result of every FP16 layer rounded to FP16, see converters.quantize.half.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from converters.evaluate import Evaluation
-from converters.half import rounded
+from converters.measure.evaluate import Evaluation
+from converters.measure.sensitivity import Make, Parts, Sensitivity, sensitivities
 from converters.progress import Progress
-from converters.sensitivity import Make, Parts, Sensitivity, sensitivities
+from converters.quantize.half import rounded
 from converters.text_table import table
 from edge_runtime.domain import Array
 from edge_runtime.engines.card import Card, Tolerance

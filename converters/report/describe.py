@@ -6,11 +6,11 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 
-from converters.calibration import Calibrated
-from converters.latency import measure_in_turn
-from converters.layers import LayerError, compare_layers
 from converters.made import Made
+from converters.measure.latency import measure_in_turn
+from converters.measure.layers import LayerError, compare_layers
 from converters.progress import Progress
+from converters.quantize.calibration import Calibrated
 from converters.report import collect, model
 from converters.report.model import BuildReport
 

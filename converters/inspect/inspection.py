@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from converters.built_engine import engine_document, engine_lines, network_of, open_engine
+from converters.inspect.built_engine import engine_document, engine_lines, network_of, open_engine
 from converters.network_view import BOUNDARIES, NetworkView
 from converters.text_table import size, table
 from edge_runtime.engines.verify import VerifiedEngine

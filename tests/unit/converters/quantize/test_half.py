@@ -6,8 +6,8 @@ from onnx import helper
 from support.lowered import convolutional, half, images
 from support.models import network
 
-from converters.half import rounded
-from converters.layers import Runner, compare_layers
+from converters.measure.layers import Runner, compare_layers
+from converters.quantize.half import rounded
 
 
 def run(data, tensors, prepared):

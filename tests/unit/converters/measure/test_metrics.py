@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from converters import metrics
-from converters.metrics import Detected
+from converters.measure import metrics
+from converters.measure.metrics import Detected
 
 scores = st.lists(st.integers(0, 20).map(float), min_size=2, max_size=30)
 shares = st.integers(0, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

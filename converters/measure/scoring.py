@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from converters import metrics
-from converters.metrics import Detected, Ranked
+from converters.measure import metrics
+from converters.measure.metrics import Detected, Ranked
 from edge_runtime.domain import Array
 from edge_runtime.engines.card import Card, Tolerance
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.models import card, segmenter, write_card
 
-from converters.latency import measure, measure_in_turn, percentile, processor_name, summary
+from converters.measure.latency import measure, measure_in_turn, percentile, processor_name, summary
 from edge_runtime.engines.card import read_card
 from edge_runtime.errors import EngineRejected
 

@@ -10,11 +10,11 @@ import pytest
 from support import models
 from support.lowered import SHAPE, convolutional, half, images
 
-from converters import int8
-from converters.calibrate import observe
-from converters.comparison import compare
-from converters.inspection import inspect, look_at
+from converters.inspect.comparison import compare
+from converters.inspect.inspection import inspect, look_at
 from converters.progress import Progress
+from converters.quantize import int8
+from converters.quantize.calibrate import observe
 from edge_runtime.engines.card import read_card
 from edge_runtime.engines.golden import golden_image, make_golden, make_seed, write_golden
 from edge_runtime.engines.passport import (
@@ -160,7 +160,7 @@ def test_one_flipped_byte_is_found_before_anything_is_parsed(tmp_path, monkeypat
     data = bytearray((folder / file).read_bytes())
     data[len(data) // 2] ^= 1
     (folder / file).write_bytes(data)
-    monkeypatch.setattr("converters.inspection.look_at", lambda *arguments: pytest.fail("it was parsed"))
+    monkeypatch.setattr("converters.inspect.inspection.look_at", lambda *arguments: pytest.fail("it was parsed"))
     with pytest.raises(EngineRejected):
         inspect(folder)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from converters import metrics
-from converters.metrics import Detected
+from converters.measure import metrics
+from converters.measure.metrics import Detected
+from converters.measure.scoring import Score, score_classification, score_detection, score_segmentation, wanted
 from converters.progress import Progress
 from converters.samples import SampleSet
 from converters.samples.prepared import PreparedPlace, PreparedSample, prepare_samples
 from converters.samples.sample import check_measurable
-from converters.scoring import Score, score_classification, score_detection, score_segmentation, wanted
 from edge_runtime.backends.registry import load_backend, load_device
 from edge_runtime.domain import Array
 from edge_runtime.engines.card import Card

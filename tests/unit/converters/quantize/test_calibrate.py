@@ -9,8 +9,8 @@ from onnx import helper
 from support.convolutions import calibrated, images, residual, run, silent, sqnr_db
 from support.models import double, network
 
-from converters import calibrate, histogram, int8
-from converters.calibrate import Observed, Range, observe
+from converters.quantize import calibrate, histogram, int8
+from converters.quantize.calibrate import Observed, Range, observe
 from edge_runtime.errors import ConfigurationError, EngineRejected
 
 METHODS = ("minmax", "percentile", "entropy")

@@ -12,8 +12,8 @@ from onnx import helper
 from support.lowered import convolutional, half, images, quantized
 from support.models import double, network
 
-from converters import layers
-from converters.layers import Difference, compare_layers, decibels
+from converters.measure import layers
+from converters.measure.layers import Difference, compare_layers, decibels
 from edge_runtime.errors import EngineRejected
 
 TENSORS = ["c1", "r1", "c2", "r2", "c3", "r3", "pooled", "flat", "logit", "probability"]

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from converters.built_engine import engine_document, engine_lines, network_of, open_engine
-from converters.inspection import Layer, Network, look_at
-from converters.latency import Latency, measure_in_turn
-from converters.layers import LayerError, compare_layers
+from converters.inspect.built_engine import engine_document, engine_lines, network_of, open_engine
+from converters.inspect.inspection import Layer, Network, look_at
+from converters.measure.latency import Latency, measure_in_turn
+from converters.measure.layers import LayerError, compare_layers
 from converters.text_table import size, table
 from edge_runtime.domain import Array
 from edge_runtime.engines.golden import golden_image

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from converters.calibrate import Range
 from converters.network_view import NetworkView, load_onnx
-from converters.placement import Flavour, Placement, place, weighted
+from converters.quantize.calibrate import Range
+from converters.quantize.placement import Flavour, Placement, place, weighted
 from edge_runtime.errors import EngineRejected
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.lowered import LAYERS, convolutional, images, quantized
 
+from converters.measure.sensitivity import ranked, sensitivities
 from converters.progress import Progress
-from converters.sensitivity import ranked, sensitivities
 
 QUIET = Progress(lambda text: None)
 NOISE = st.floats(0, 1, width=16)

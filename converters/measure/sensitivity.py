@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from converters.half import rounded
-from converters.layers import Difference, Runner, decibels
+from converters.measure.layers import Difference, Runner, decibels
 from converters.network_view import read_model
 from converters.progress import Progress
+from converters.quantize.half import rounded
 from edge_runtime.domain import Array
 
 MEASUREMENTS = 96

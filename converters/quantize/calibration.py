@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.calibrate import Observed, observe
 from converters.made import CALIBRATION_FILE
 from converters.progress import Progress
+from converters.quantize.calibrate import Observed, observe
 from converters.samples import SampleSet, inputs
 from edge_runtime.domain import Array
 from edge_runtime.engines.card import Calibration, Card

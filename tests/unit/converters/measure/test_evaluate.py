@@ -12,8 +12,8 @@ from onnx import helper
 from support import models
 from support.samples import FRAME, card_of, noise, opened, save_nifti, save_picture, write_truth
 
-from converters import metrics
-from converters.evaluate import Evaluator
+from converters.measure import metrics
+from converters.measure.evaluate import Evaluator
 from converters.progress import Progress
 from converters.samples import Sample, TrueBox, Truth
 from converters.samples.pictures import frames

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from converters.calibrate import Observed
 from converters.network_view import NetworkView, load_onnx
-from converters.placement import before_weights, has_weights
+from converters.quantize.calibrate import Observed
+from converters.quantize.placement import before_weights, has_weights
 from edge_runtime.domain import Array
 from edge_runtime.errors import EngineRejected
 

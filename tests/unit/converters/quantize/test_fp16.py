@@ -9,10 +9,10 @@ from onnx import TensorProto, helper, numpy_helper
 from support.convolutions import Layers, calibrated, images, residual, run, silent, sqnr_db
 from support.models import network
 
-from converters import int8
-from converters.calibrate import observe
-from converters.fp16 import to_fp16
-from converters.half import rounded
+from converters.quantize import int8
+from converters.quantize.calibrate import observe
+from converters.quantize.fp16 import to_fp16
+from converters.quantize.half import rounded
 from edge_runtime.errors import EngineRejected
 
 NONE: frozenset[str] = frozenset()

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from support import models
 from support.lowered import LAYERS, SHAPE, convolutional, half, images, quantized
 
-from converters import gate
-from converters.evaluate import Evaluation, Score
-from converters.gate import counts_to_raise, fewest_that_pass, pass_gate, passes
-from converters.layers import Runner
+from converters.measure import gate
+from converters.measure.evaluate import Evaluation, Score
+from converters.measure.gate import counts_to_raise, fewest_that_pass, pass_gate, passes
+from converters.measure.layers import Runner
+from converters.measure.sensitivity import Sensitivity
 from converters.progress import Progress
-from converters.sensitivity import Sensitivity
 from edge_runtime.engines.card import Card, Samples, Tolerance, read_card
 from edge_runtime.errors import ConfigurationError, EngineRejected
 

@@ -7,9 +7,9 @@ from onnx import TensorProto, helper
 from support.convolutions import Layers, calibrated, images, residual
 from support.models import network
 
-from converters import int8
-from converters.fp16 import to_fp16
-from converters.lint import lint_tensorrt
+from converters.quantize import int8
+from converters.quantize.fp16 import to_fp16
+from converters.quantize.lint import lint_tensorrt
 from edge_runtime.errors import EngineRejected
 
 NONE: frozenset[str] = frozenset()
