@@ -148,3 +148,9 @@ def test_a_label_stands_once(tmp_path):
 def test_a_missing_card_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match="no such card"):
         read_card(tmp_path)
+
+
+def test_softmax_over_one_channel_is_no_answer(tmp_path):
+    document = card("classification", (1, 1, 4, 4), decode={"activation": "softmax"})
+    with pytest.raises(ConfigurationError, match="softmax over one channel is always 1"):
+        read_card(write_card(tmp_path, document, segmenter((1, 1, 4, 4))))
