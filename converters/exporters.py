@@ -53,7 +53,19 @@ def trace_to_onnx(card: Card, module: Any) -> bytes:
                 raise EngineRejected(text) from error
             layer = _traced_layer(torch.jit.trace(module, inputs), operator.group(1))
             raise _unsupported(card, operator.group(1), layer, TRACED_OPSET) from error
-    return stream.getvalue()
+    return _with_output_shape(card, stream.getvalue())
+
+
+def _with_output_shape(card: Card, data: bytes) -> bytes:
+    """The network with the card's output shape where tracing left it open, as after `Tensor.flatten`."""
+    onnx = require("onnx", "convert")
+    model = onnx.load_from_string(data)
+    dimensions = model.graph.output[0].type.tensor_type.shape.dim
+    if tuple(d.dim_value for d in dimensions) == card.output.shape or len(dimensions) != len(card.output.shape):
+        return data
+    for dimension, extent in zip(dimensions, card.output.shape, strict=True):
+        dimension.dim_value = extent
+    return bytes(model.SerializeToString())
 
 
 @contextlib.contextmanager

@@ -48,7 +48,11 @@ _METRIC = {"classification": "auc", "detection": "map_50", "segmentation": "dice
 
 @dataclass(frozen=True)
 class Network:
-    """A network of the zoo. `heads`: the paths of the modules that are trained. `published`: its size in the literature."""
+    """A network of the zoo. `heads`: the paths of the modules that are trained.
+
+    `published`: how many parameters the literature gives it, with `published_arguments`. The slowest are exported by
+    tracing, the others by torch.export.
+    """
 
     task: str
     callable: str
@@ -58,8 +62,9 @@ class Network:
     decode: Mapping[str, Any]
     loss: str
     heads: tuple[str, ...]
-    published: int | None = None  # parameters as published, with `published_arguments`
+    published: int | None = None
     published_arguments: Mapping[str, Any] = field(default_factory=dict)
+    exporter: str = "export"
 
     @property
     def spatial(self) -> tuple[int, ...]:
@@ -82,6 +87,8 @@ class Network:
 _NETS = "monai.networks.nets:"
 _EFFICIENT = {"pretrained": False, "in_channels": 3, "num_classes": 1}
 _ONE_OF_TWO, _ONE = {"activation": "softmax"}, {"activation": "sigmoid"}
+_FIVE, _EIGHT = ({"layout": layout, "overlap": 0.1} for layout in ("yolov5", "yolov8"))
+_FINEST = ("model.22.cv2.0.2", "model.22.cv3.0.2")
 
 NETWORKS: Mapping[str, Network] = {
     "resnet18": Network(
@@ -96,25 +103,25 @@ NETWORKS: Mapping[str, Network] = {
     ),
     "efficientnet-b3": Network(
         "classification", _NETS + "EfficientNetBN", {"model_name": "efficientnet-b3", **_EFFICIENT},
-        (1, 3, 224, 224), (1, 1), _ONE, "classes", ("_fc",), 12_233_232, {"num_classes": 1000},
+        (1, 3, 224, 224), (1, 1), _ONE, "classes", ("_fc",), 12_233_232, {"num_classes": 1000}, "trace",
     ),
     "efficientnet-b0-3d": Network(
         "classification", _NETS + "EfficientNetBN",
         {"model_name": "efficientnet-b0", **_EFFICIENT, "in_channels": 1, "spatial_dims": 3},
-        (1, 1, 64, 64, 64), (1, 1), _ONE, "classes", ("_fc",),
+        (1, 1, 64, 64, 64), (1, 1), _ONE, "classes", ("_fc",), exporter="trace",
     ),
     "yolov5m": Network(
         "detection", "converters.architectures.yolo:yolov5", {"variant": "m", "classes": 1},
-        (1, 3, 160, 160), (1, 1575, 6), {"layout": "yolov5", "overlap": 0.1}, "yolov5", ("model.24.m.0",), 21_190_557, {"classes": 80},
+        (1, 3, 160, 160), (1, 1575, 6), _FIVE, "yolov5", ("model.24.m.0",), 21_190_557, {"classes": 80}, "trace",
     ),
     "yolov8n": Network(
         "detection", "converters.architectures.yolo:yolov8", {"variant": "n", "classes": 1},
-        (1, 3, 160, 160), (1, 5, 525), {"layout": "yolov8", "overlap": 0.1}, "yolov8", ("model.22.cv2.0.2", "model.22.cv3.0.2"), 3_157_200, {"classes": 80},
+        (1, 3, 160, 160), (1, 5, 525), _EIGHT, "yolov8", _FINEST, 3_157_200, {"classes": 80},
     ),
     "yolov8-3d": Network(
         "detection", "converters.architectures.yolo:yolov8",
         {"variant": "n", "classes": 1, "channels": 1, "dimensions": 3},
-        (1, 1, 64, 64, 64), (1, 7, 584), {"layout": "yolov8", "overlap": 0.1}, "yolov8", ("model.22.cv2.0.2", "model.22.cv3.0.2"),
+        (1, 1, 64, 64, 64), (1, 7, 584), _EIGHT, "yolov8", _FINEST, exporter="trace",
     ),
     "unet-2d": Network(
         "segmentation", _NETS + "UNet",
@@ -189,6 +196,7 @@ def card(name: str, sha256: str) -> dict[str, Any]:
             "sha256": sha256,
             "license": "Apache-2.0",
             "architecture": {"callable": network.callable, "arguments": dict(network.arguments)},
+            "exporter": network.exporter,
         },
         "input": {"name": "image", "kind": "volume" if volume else "frame", "shape": list(network.shape)},
         "preprocess": steps,

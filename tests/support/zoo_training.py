@@ -33,8 +33,10 @@ def sharpen(network: nn.Module) -> None:
 
 
 def settle(network: nn.Module, images: torch.Tensor) -> None:
-    """Set the statistics of every batch normalization to those of the images, and what follows it so that the network is
-    smooth: one of random weights amplifies the last digit of an activation a thousandfold, a trained one does not.
+    """Set the statistics of every batch normalization to those of the images, and its scale and shift to `_GAIN`.
+
+    With a scale of 1 and no shift, a deep network of random weights amplifies the last digit of an activation a
+    thousandfold, as no trained one does.
     """
     norms = [m for m in network.modules() if isinstance(m, _NORMS)]
     kept = [norm.momentum for norm in norms]
