@@ -57,7 +57,7 @@ def trace_to_onnx(card: Card, module: Any) -> bytes:
 
 
 def _with_output_shape(card: Card, data: bytes) -> bytes:
-    """The network with the card's output shape where tracing left it open, as after `Tensor.flatten`."""
+    """The network with the card's output shape where tracing left it open, as it does after a padding."""
     onnx = require("onnx", "convert")
     model = onnx.load_from_string(data)
     dimensions = model.graph.output[0].type.tensor_type.shape.dim

@@ -100,6 +100,16 @@ class _Branching(Classifier):
         return super().forward(image) + 1
 
 
+class _Padded(Classifier):
+    def forward(self, image: Any) -> Any:
+        return super().forward(nn.functional.pad(image, (0, 1, 0, 1)))
+
+
+def padded() -> nn.Module:
+    """A classifier that pads its input, after which tracing knows no shape."""
+    return _Padded().eval()
+
+
 def with_swish() -> nn.Module:
     """A classifier with a layer that has to be told to compute plainly."""
     network = classifier()

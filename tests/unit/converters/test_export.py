@@ -147,6 +147,12 @@ def test_a_network_whose_steps_depend_on_values_is_refused_with_the_line(tmp_pat
     )
 
 
+def test_a_shape_that_tracing_left_open_is_the_card_s(tmp_path):
+    card = card_of(tmp_path, "state_dict", "support.tiny_torch:padded", exporter="trace")
+    (output,) = onnx.load_from_string(export(card, state(), tmp_path).data).graph.output
+    assert [d.dim_value for d in output.type.tensor_type.shape.dim] == [1, 1]
+
+
 def test_swish_written_for_training_becomes_plain(tmp_path):
     card = card_of(tmp_path, "state_dict", "support.tiny_torch:with_swish", exporter="trace")
     exported = export(card, state(), tmp_path)
