@@ -52,13 +52,17 @@ def convert(model: Path, target: str, precision: str, *options: str) -> Conversi
 
 
 def _wait(pid: int) -> tuple[int, int]:
-    """The wait status of a child, and the peak of its tree: sampled, and at least its own as the kernel counts it."""
+    """The wait status of a child, and the peak of its tree: sampled, and at least its own as the kernel counts it.
+
+    The kernel's figure is VmHWM (proc(5)), for getrusage's holds that of the program which started the child.
+    """
     peak = 0
     while True:
-        ended, status, usage = os.wait4(pid, os.WNOHANG)
+        ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
-            return status, max(peak, usage.ru_maxrss * 1024)
-        peak = max(peak, tree_bytes(pid))
+            return status, peak
+        with contextlib.suppress(OSError, BenchFailed):  # it has ended meanwhile
+            peak = max(peak, tree_bytes(pid), memory_bytes(pid, "VmHWM"))
         time.sleep(_EVERY_SECONDS)
 
 

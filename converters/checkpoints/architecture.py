@@ -15,6 +15,8 @@ from converters.checkpoints.base import Source, first_line, quiet, require
 from edge_runtime.errors import ConfigurationError
 
 _KEY = "checkpoint.architecture"
+_EXTRAS = ("monai",)
+"""Packages of networks that are an extra of this one, of the same name."""
 
 
 def make_network(source: Source) -> Any:
@@ -24,6 +26,7 @@ def make_network(source: Source) -> Any:
 
     Raises:
         ConfigurationError: it cannot be imported, raises, or gives no module.
+        BackendUnavailable: MONAI is missing.
     """
     torch, architecture = require("torch", "torch"), source.card.checkpoint.architecture
     assert architecture is not None  # the card's check
@@ -45,6 +48,9 @@ def _find(source: Source, path: str) -> Any:
     try:
         found: Any = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
+        package = module_name.split(".", maxsplit=1)[0]
+        if package in _EXTRAS:
+            require(package, package)
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise _wrong(source, f"importing {module_name} needs {error.name}, which is not installed") from error
         raise _wrong(

@@ -99,7 +99,7 @@ NETWORKS: Mapping[str, Network] = {
     ),
     "efficientnet-b0": Network(
         "classification", _NETS + "EfficientNetBN", {"model_name": "efficientnet-b0", **_EFFICIENT},
-        (1, 3, 160, 160), (1, 1), _ONE, "classes", ("_fc",), 5_288_548, {"num_classes": 1000},
+        (1, 3, 160, 160), (1, 1), _ONE, "classes", ("_fc",), 5_288_548, {"num_classes": 1000}, "trace",
     ),
     "efficientnet-b3": Network(
         "classification", _NETS + "EfficientNetBN", {"model_name": "efficientnet-b3", **_EFFICIENT},

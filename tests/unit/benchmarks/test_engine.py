@@ -24,6 +24,7 @@ TREE = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print('re
 HUNGRY = """
 import sys, time
 block = bytearray(200_000_000)
+time.sleep(0.5)
 sys.exit("out of luck" if sys.argv[-1] == "fp16" else 0)
 """
 

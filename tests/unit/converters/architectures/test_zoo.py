@@ -1,8 +1,11 @@
-"""The networks that the tests convert are those of the literature."""
+"""The networks that the tests convert are those of the literature, and few conversions cover every pair."""
+
+import itertools
 
 import pytest
 import torch
 from support.zoo import NETWORKS
+from support.zoo_table import pairwise, product
 
 PUBLISHED = [name for name, network in NETWORKS.items() if network.published is not None]
 
@@ -20,3 +23,12 @@ def test_a_network_gives_the_output_of_its_card(name):
     network = NETWORKS[name]
     with torch.device("meta"), torch.no_grad():
         assert network.make()(torch.zeros(network.shape)).shape == network.output
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_the_conversions_of_every_test_run_hold_every_pair(axes):
+    """Network and target, network and precision, target and precision."""
+    names = [name for name, network in NETWORKS.items() if len(network.spatial) == axes]
+    some = pairwise(names)
+    for first, second in itertools.combinations(range(3), 2):
+        assert {(c[first], c[second]) for c in some} == {(c[first], c[second]) for c in product(names)}

@@ -1,6 +1,7 @@
 """State dictionaries: found in what the file holds, fitted to the architecture, or refused with the keys."""
 
 import re
+import sys
 
 import pytest
 import safetensors.torch
@@ -11,7 +12,7 @@ from support.checkpoints import card_of
 from support.tiny_torch import SHAPE, classifier, saved
 
 from converters.checkpoints import load_checkpoint
-from edge_runtime.errors import ConfigurationError, EdgeRuntimeError, EngineRejected
+from edge_runtime.errors import BackendUnavailable, ConfigurationError, EdgeRuntimeError, EngineRejected
 
 
 @pytest.fixture
@@ -175,3 +176,11 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path_factory, name, share):
     data = WHOLE[name]
     with pytest.raises(EdgeRuntimeError, match="engine tiny: the checkpoint"):
         load_checkpoint(card_of(folder, "state_dict"), data[: int(share * len(data))], folder)
+
+
+def test_an_architecture_of_monai_names_the_extra_where_monai_is_missing(load, monkeypatch):
+    for name in [n for n in sys.modules if n.split(".")[0] == "monai"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "monai", None)
+    with pytest.raises(BackendUnavailable, match=r"needs monai; run: pip install 'edge-runtime\[monai\]'"):
+        load(saved(weights()), callable_="monai.networks.nets:resnet18")
