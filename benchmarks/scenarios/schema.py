@@ -47,19 +47,24 @@ class Ingest:
 
 
 @dataclass(frozen=True)
-class IdleTargets:
-    """Upper bounds; None: no target. Megabytes are of 1e6 bytes, of the process alone."""
-
-    ready_seconds: float | None = None
-    ready_less_golden_seconds: float | None = None
-    receive_megabytes: float | None = None
-    infer_megabytes: float | None = None
+class _Bounds:
+    """Upper bounds of figures; None: no target."""
 
     def __post_init__(self) -> None:
         for one in dataclasses.fields(self):
             value = getattr(self, one.name)
             if value is not None and value <= 0:
                 raise ValueError(f"{one.name}: must be positive")
+
+
+@dataclass(frozen=True)
+class IdleTargets(_Bounds):
+    """Upper bounds; None: no target. Megabytes are of 1e6 bytes, of the process alone."""
+
+    ready_seconds: float | None = None
+    ready_less_golden_seconds: float | None = None
+    receive_megabytes: float | None = None
+    infer_megabytes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -166,17 +171,11 @@ class Engine:
 
 
 @dataclass(frozen=True)
-class ConvertTargets:
+class ConvertTargets(_Bounds):
     """Upper bounds of all builds together; megabytes (of 1e6 bytes) are of the process and its children at once."""
 
     seconds: float | None = None
     megabytes: float | None = None
-
-    def __post_init__(self) -> None:
-        for one in dataclasses.fields(self):
-            value = getattr(self, one.name)
-            if value is not None and value <= 0:
-                raise ValueError(f"{one.name}: must be positive")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from support.zoo import NETWORKS, write_network
+import pytest
+from support.zoo import LOSS_ALLOWED, NETWORKS, write_network
 
 from converters.cli import main as edge_convert
 from converters.report import read_report
@@ -70,6 +72,28 @@ def convert(folder: Path, target: str, precision: str) -> Row:
         raised=len(passport.precision.raised),
         p50_seconds=report.latency[0].latency.p50_seconds if report.latency else None,
     )
+
+
+def cases(axes: int) -> list[Any]:
+    """The tests' choice for networks of so many axes of space; what it leaves out of the product is marked `full`."""
+    names = [name for name, network in NETWORKS.items() if len(network.spatial) == axes]
+    some = pairwise(names)
+    rest = [case for case in product(names) if case not in some]
+    return [*some, *(pytest.param(*case, marks=pytest.mark.full) for case in rest)]
+
+
+def check(name: str, target: str, precision: str, engines: Path) -> None:
+    """An engine is as PyTorch computes it in FP32, and in lower precision has task metrics that its card allows.
+
+    The network is written below `engines` the first time.
+    """
+    folder = engines / name
+    row = convert(folder if folder.exists() else write_network(name, engines), target, precision)
+    if precision == "fp32":
+        assert row.error <= NETWORKS[name].tolerance
+    else:
+        assert row.found is not None and row.fp32 is not None and row.found >= row.fp32 - LOSS_ALLOWED
+    assert (row.p50_seconds is None) == (target == "tensorrt-rtx")
 
 
 def markdown(rows: list[Row]) -> str:
