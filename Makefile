@@ -1,15 +1,20 @@
-# make demo | make test | make check: each makes the environment it needs on a fresh machine with Python 3.10 or newer.
+# make demo | make demo-video | make test | make check: each makes the environment it needs on a fresh machine with Python 3.10 or newer.
 
 PYTHON ?= python3
 BIN := .venv/bin
-DEBIAN := dcmtk dicom3tools orthanc orthanc-dicomweb prometheus mricron-data faketime chromium chromium-driver systemd
+DEBIAN := dcmtk dicom3tools orthanc orthanc-dicomweb prometheus mricron-data faketime chromium chromium-driver systemd mosquitto \
+  gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
+  python3-gi gir1.2-gst-rtsp-server-1.0
 SUDO := $(shell [ $$(id -u) = 0 ] || echo sudo)
 PATHS := edge_runtime converters benchmarks tests
 
-.PHONY: demo demo-mr engines test test-full check unit flow lint debian demo-data clean install rollback uninstall wheels
+.PHONY: demo demo-mr demo-video engines test test-full check unit flow lint debian demo-data clean install rollback uninstall wheels
 
 demo: .venv/demo
 	$(BIN)/python -m benchmarks.demo_ct
+
+demo-video: .venv/demo-video
+	$(BIN)/python -m benchmarks.demo_video
 
 demo-mr: .venv/demo-mr demo-data
 	$(BIN)/python -m benchmarks.demo_mr
@@ -63,13 +68,17 @@ demo-data:
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[convert,torch,bench]
 	touch $@ .venv/demo
 
+.venv/demo-video: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[convert,video]
+	touch $@ .venv/demo
+
 .venv/engines: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[convert,tensorrt-rtx]
 	touch $@ .venv/demo
 
 .venv/test: .venv/bin/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[convert,torch,monai,tensorrt-rtx,mlflow,video,bench,test]
-	touch $@ .venv/demo .venv/demo-mr .venv/engines
+	touch $@ .venv/demo .venv/demo-mr .venv/demo-video .venv/engines
 
 # The service on this machine: docs/install.md. Nothing of it is needed for development.
 PREFIX ?= /opt/edge-runtime

@@ -8,17 +8,23 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.compare import NotAResult, NotComparable, changes, compare, read_result
 from benchmarks.daemon import DaemonFailed
 from benchmarks.provenance import Watch
 from benchmarks.record import BenchFailed, Record, State, table
-from benchmarks.scenarios import convert, engine, idle, ingest, queue, study
-from benchmarks.scenarios.schema import Convert, Engine, Idle, Ingest, Queue, Scenario, read_scenario, shipped
+from benchmarks.scenarios import convert, engine, idle, ingest, overload, queue, study, video
+from benchmarks.scenarios.live_schema import Overload, Video
+from benchmarks.scenarios.schema import Convert, Engine, Idle, Ingest, Queue, Scenario, Study, read_scenario, shipped
 from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EXIT_USAGE, ConfigurationError, EdgeRuntimeError
 
+_RUN: dict[type[Scenario], Callable[[Any, Record], None]] = {
+    Ingest: ingest.run, Idle: idle.run, Study: study.run, Queue: queue.run, Engine: engine.run, Convert: convert.run,
+    Video: video.run, Overload: overload.run,
+}  # fmt: skip
 _FAILURES = (BenchFailed, DaemonFailed, EdgeRuntimeError, OSError, TimeoutError, subprocess.SubprocessError)
 
 
@@ -90,18 +96,7 @@ def _run(options: argparse.Namespace) -> int:
 def _measure(scenario: Scenario, record: Record) -> State:
     """Run the scenario; how it ended. What was measured until then is in the record."""
     try:
-        if isinstance(scenario, Ingest):
-            ingest.run(scenario, record)
-        elif isinstance(scenario, Idle):
-            idle.run(scenario, record)
-        elif isinstance(scenario, Queue):
-            queue.run(scenario, record)
-        elif isinstance(scenario, Engine):
-            engine.run(scenario, record)
-        elif isinstance(scenario, Convert):
-            convert.run(scenario, record)
-        else:
-            study.run(scenario, record)
+        _RUN[type(scenario)](scenario, record)
     except KeyboardInterrupt:
         record.problems.append("interrupted: later rounds are missing")
         return "interrupted"

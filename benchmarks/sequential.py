@@ -105,7 +105,7 @@ class Clock:
 class BareRunner:
     """`InferenceSession.run` with ONNX Runtime's defaults but for the threads: one a core."""
 
-    engine_seconds = 0.0
+    engine_seconds = waited_seconds = 0.0
 
     def __init__(self, engine: bytes, clock: Clock) -> None:
         import onnxruntime

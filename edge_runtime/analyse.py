@@ -66,10 +66,10 @@ def analyse_folder(config: Config, folder: Path, out: Path, dump_tensors: bool) 
     pool = DecodePool(config.decode, NullMetrics())
     try:
         for images in series.values():
-            for chosen in config.pipelines:
+            for chosen in config.series_pipelines:
                 header = images[0].header
                 planes = sum(found.header.number_of_frames for found in images)
-                if matches(header, chosen.match, planes, "", "") is None:
+                if matches(header, chosen.wanted, planes, "", "") is None:
                     place = out / f"{chosen.name}-{len(outcomes) + 1}"
                     outcomes.append(_analyse(images, chosen, pipelines[chosen.name], pool, place, dump_tensors))
     finally:

@@ -88,6 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     jobs.add_argument("--accession", help="find: the Accession Number of the study")
     jobs.add_argument("--study-uid", help="find: its Study Instance UID")
     jobs.add_argument("--patient-id", help="find: its Patient ID; reads one header of each series")
+    video = add("video", "Begin and end the examination of a live source; list them.", _video)
+    video.add_argument("action", choices=("list", "begin", "end"))
+    add_config(video)
+    _add_video_options(video)
     password = add("password", "Write the password file of the page's login.", _password)
     password.add_argument("file", metavar="FILE", type=Path, help="what http.login.password_file names")
     engines = add("engines", "List built engines, or verify them against their passports.", _engines)
@@ -98,6 +102,23 @@ def _parser() -> argparse.ArgumentParser:
     engines.add_argument("--allow-ungated", action="store_true",
                          help="verify: accept fp16 and int8 whose task metrics were not measured")  # fmt: skip
     return parser
+
+
+def _add_video_options(video: argparse.ArgumentParser) -> None:
+    video.add_argument("source", metavar="SOURCE", nargs="?", help="the name of a source in `video`")
+    video.add_argument("--like", metavar="FILE", type=Path, help="begin: patient and study as in this DICOM file")
+    for option, keyword, text in (
+        ("--patient-id", "PatientID", "Patient ID"),
+        ("--patient-name", "PatientName", "Patient's Name, as Family^Given"),
+        ("--birth-date", "PatientBirthDate", "Patient's Birth Date, YYYYMMDD"),
+        ("--sex", "PatientSex", "Patient's Sex: M, F or O"),
+        ("--accession", "AccessionNumber", "Accession Number"),
+        ("--study-uid", "StudyInstanceUID", "Study Instance UID; absent: a new study"),
+        ("--study-description", "StudyDescription", "Study Description"),
+    ):
+        video.add_argument(option, dest=keyword, help=f"begin: {text}")
+    video.add_argument("--hours", type=float, default=4.0, help="begin: it ends by itself after so long (default 4)")
+    video.add_argument("--json", action="store_true", help="print as JSON")
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -117,16 +138,19 @@ def _read(options: argparse.Namespace) -> Config:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from edge_runtime.engines.required import verify_all
+    from edge_runtime.engines.required import placement, verify_all
     from edge_runtime.page.access import load_access
 
     problems: list[dict[str, str | None]] = []
+    placed: tuple[str, ...] = ()
     code, key = EXIT_DONE, "http"
     try:
         config = _read(options)
         load_access(config.http)
         key = "engines"
         verify_all(config)
+        key = "schedule"
+        placed = placement(config).lines
     except ConfigurationInvalid as error:
         code = error.exit_code
         problems = [asdict(problem) for problem in error.problems]
@@ -134,11 +158,14 @@ def _check(options: argparse.Namespace) -> int:
         code = error.exit_code
         problems = [{"place": str(options.config), "key": key, "message": str(error), "suggestion": None}]
     if options.json:
-        print(json.dumps({"ok": not problems, "exit_code": code, "problems": problems}, indent=1))
+        said = {"ok": not problems, "exit_code": code, "problems": problems, "placement": placed}
+        print(json.dumps(said, indent=1))
     else:
         for problem in problems:
             hint = f" (did you mean {problem['suggestion']!r}?)" if problem["suggestion"] else ""
             print(": ".join(p for p in (problem["place"], problem["key"], problem["message"]) if p) + hint)
+        for line in placed:
+            print(line)
         print("not usable" if problems else "ok")
     return code
 
@@ -188,6 +215,17 @@ def _jobs(options: argparse.Namespace) -> int:
             return command.find(_wanted(options))
         actions = {"show": command.show, "retry": command.retry, "cancel": command.cancel}
         return actions[options.action](options.job)
+
+
+def _video(options: argparse.Namespace) -> int:
+    from edge_runtime.video_command import run_video
+
+    config = _read(options)
+    start_logging("video", "CRITICAL")
+    try:
+        return run_video(config, options)
+    except ValueError as error:
+        _parser().error(f"video {options.action}: {error}")
 
 
 def _wanted(options: argparse.Namespace) -> Wanted:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 RESULT_KINDS = ("sr", "seg", "overlay", "json")
@@ -35,6 +35,16 @@ def _once(key: str, values: Sequence[str], inner: str = "") -> None:
 
 def _port(key: str, value: int, lowest: int = 1) -> None:
     _require(lowest <= value <= 65535, key, f"a port is {lowest} to 65535, got {value}")
+
+
+def _condition(key: str, value: str) -> None:
+    _require(_CONDITION.fullmatch(value) is not None, key,
+             f"write STAGE.LABEL.positive or STAGE.LABEL.negative, got {value!r}")  # fmt: skip
+
+
+def _engine_name(value: str) -> None:
+    _require(_NAME.fullmatch(value) is not None, "engine",
+             f"name a folder of engines.path with a-z, 0-9, '-', '_' and '.', got {value!r}")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -160,6 +170,17 @@ class Match:
 
 
 @dataclass(frozen=True)
+class Cheaper:
+    """A variant of a stage that needs less time: another engine, or another precision of one."""
+
+    engine: str
+    precision: str | None = field(default=None, metadata={"choices": ("fp32", "fp16", "int8")})
+
+    def __post_init__(self) -> None:
+        _engine_name(self.engine)
+
+
+@dataclass(frozen=True)
 class Stage:
     name: str
     engine: str
@@ -169,17 +190,22 @@ class Stage:
     margin: float = 0.1  # of a region's extent, added on each side
     optional: bool = False
     threshold: float | None = None  # overrides the card's validated threshold; recorded in every result
+    cheaper: tuple[Cheaper, ...] = field(default=(), metadata={"shorthand": "engine"})  # the dearest first
 
     def __post_init__(self) -> None:
         _require(_NAME.fullmatch(self.name) is not None, "name", f"use a-z, 0-9, '-', '_' and '.', got {self.name!r}")
-        _require(_NAME.fullmatch(self.engine) is not None, "engine",
-                 f"name a folder of engines.path with a-z, 0-9, '-', '_' and '.', got {self.engine!r}")  # fmt: skip
+        _engine_name(self.engine)
         if self.when is not None:
-            _require(_CONDITION.fullmatch(self.when) is not None, "when",
-                     f"write STAGE.LABEL.positive or STAGE.LABEL.negative, got {self.when!r}")  # fmt: skip
+            _condition("when", self.when)
         _require(0 <= self.margin <= 10, "margin", "is 0 to 10 times the region's extent")
         if self.threshold is not None:
             _require(0 < self.threshold < 1, "threshold", "is between 0 and 1")
+
+    @property
+    def variants(self) -> tuple[Stage, ...]:
+        """This stage, and in its place each of `cheaper`, as stages of the same name."""
+        cheaper = (replace(self, engine=c.engine, precision=c.precision, cheaper=()) for c in self.cheaper)
+        return (self, *cheaper)
 
     @property
     def asked(self) -> str:
@@ -197,7 +223,7 @@ class SendTo:
 class Pipeline:
     name: str
     stages: tuple[Stage, ...]
-    match: Match = Match()
+    match: Match | None = None  # absent: every series; of a pipeline for video, none
     complete_after_seconds: float = 5.0
     deadline_seconds: float = 60.0
     maximum_seconds: float = 600.0  # a job that runs longer has hung: its worker is replaced
@@ -221,16 +247,96 @@ class Pipeline:
                     _require(needed in earlier, f"stages[{index}].{key}", f"no stage {needed!r} before this one")
             earlier.add(stage.name)
 
+    @property
+    def variants(self) -> tuple[Stage, ...]:
+        """Every stage, each followed by its cheaper variants."""
+        return tuple(variant for stage in self.stages for variant in stage.variants)
+
+    @property
+    def wanted(self) -> Match:
+        """What a series must be for this pipeline."""
+        return self.match or Match()
+
+
+@dataclass(frozen=True)
+class KeyFrames:
+    """Which frames of an examination become Secondary Capture."""
+
+    when: str | None = None  # STAGE.LABEL.positive; absent: whatever is found somewhere in the picture
+    seconds_between: float = 10.0
+    results: int = 3  # positive ones in a row, before one is taken
+    maximum: int = 100  # of one examination
+
+    def __post_init__(self) -> None:
+        if self.when is not None:
+            _condition("when", self.when)
+        _require(self.seconds_between >= 0, "seconds_between", "must not be negative")
+        _require(self.results >= 1, "results", "must be at least 1")
+        _require(self.maximum >= 0, "maximum", "must not be negative")
+
+
+@dataclass(frozen=True)
+class Video:
+    """A source of live frames. `url`: rtsp://..., a file, or /dev/video0; or `command`, which writes a stream."""
+
+    name: str
+    pipeline: str
+    url: str | None = None
+    command: str | None = None  # split as a shell would, but run without one; its stdout is read
+    deadline_seconds: float | None = None  # from the capture of a frame; absent: the pipeline's
+    display_age_seconds: float = 0.5  # an older picture is not shown as live
+    frozen_after_seconds: float = 2.0  # of pictures that do not change, or of a clock that stands still
+    silent_after_seconds: float = 2.0  # without any frame
+    maximum_lag_seconds: float = 1.0  # behind its own clock: connect anew
+    columns: int | None = None  # scale wider pictures down to this width
+    maximum_pixels: int = 8_294_400
+    pace: str = field(default="stream", metadata={"choices": ("stream", "fastest")})  # of files
+    loop: bool = False  # of files: begin again at the end
+    key_frames: KeyFrames = KeyFrames()
+
+    def __post_init__(self) -> None:
+        _require(_NAME.fullmatch(self.name) is not None, "name", f"use a-z, 0-9, '-', '_' and '.', got {self.name!r}")
+        _require((self.url is None) != (self.command is None), "url", "give either url or command")
+        _require(self.url != "" and self.command != "", "url", "must not be empty")
+        for key in ("deadline_seconds", "display_age_seconds", "frozen_after_seconds", "silent_after_seconds",
+                    "maximum_lag_seconds"):  # fmt: skip
+            value = getattr(self, key)
+            _require(value is None or value > 0, key, "must be positive")
+        _require(self.columns is None or self.columns >= 16, "columns", "must be at least 16")
+        _require(256 <= self.maximum_pixels <= 100_000_000, "maximum_pixels", "is 256 to 100000000")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How live frames and studies share the accelerator."""
+
+    studies: str = field(default="auto", metadata={"choices": ("auto", "shared", "worker")})
+    concurrency: int = 0  # runs of engines at the same time; 0: what the device takes
+
+    def __post_init__(self) -> None:
+        _require(self.concurrency >= 0, "concurrency", "must not be negative")
+
+
+LIVE_DESTINATIONS = ("jsonlines", "mqtt", "recording")
+"""Types that get every live frame's result, as it is made; nothing of it is stored in the spool."""
 
 _DESTINATION_KEYS = {
     "dicom": ("ae_title", "host", "port"),
     "dicomweb": ("url",),
     "folder": ("path",),
     "webhook": ("url", "secret_file"),
+    "jsonlines": ("path",),
+    "mqtt": ("host", "port", "topic"),
+    "recording": ("path",),
 }
-_DESTINATION_OPTIONS = {
+_DESTINATION_OPTIONS: dict[str, tuple[str | tuple[str, ...], object]] = {
+    "user": ("mqtt", None),
+    "password_file": ("mqtt", None),
+    "tls": ("mqtt", False),
     "calling_ae_title": ("dicom", None),
-    "ca_file": ("webhook", None),
+    "segment_seconds": (("jsonlines", "recording"), 600.0),
+    "keep_bytes": (("jsonlines", "recording"), 10_000_000_000),
+    "ca_file": (("webhook", "mqtt"), None),
     "announce": ("webhook", "positive"),
     "identifiers": ("webhook", "none"),
 }
@@ -262,6 +368,12 @@ class Destination:
     path: str | None = None
     secret_file: str | None = None
     ca_file: str | None = None  # absent: the authorities of the system
+    topic: str | None = None  # results of a source go to TOPIC/SOURCE
+    user: str | None = None
+    password_file: str | None = None
+    tls: bool = False
+    segment_seconds: float = 600.0  # of one recorded file
+    keep_bytes: int = 10_000_000_000  # of all recordings, or of all lines, in the folder: the oldest go first
     announce: str = field(default="positive", metadata={"choices": ("positive", "all")})
     identifiers: str = field(default="none", metadata={"choices": ("none", "accession")})
     timeout_seconds: float = 30.0
@@ -276,8 +388,14 @@ class Destination:
                 _require(given not in (None, ""), key, f"a destination of type {self.type} needs it")
             else:
                 _require(given is None, key, f"means nothing to a destination of type {self.type}")
-        for key, (kind, default) in _DESTINATION_OPTIONS.items():
-            _require(self.type == kind or getattr(self, key) == default, key, f"is of type {kind} only")
+        for key, (kinds, default) in _DESTINATION_OPTIONS.items():
+            named = (kinds,) if isinstance(kinds, str) else kinds
+            _require(self.type in named or getattr(self, key) == default, key, f"is of type {' or '.join(named)} only")
+        _require(self.segment_seconds > 0, "segment_seconds", "must be positive")
+        _require(self.keep_bytes > 0, "keep_bytes", "must be positive")
+        if self.topic is not None:
+            _require(not set("#+\0") & set(self.topic), "topic", "must hold no wildcard")
+        _require(self.user is None or self.password_file is not None, "password_file", "belongs to a user")
         for key in ("ae_title", "calling_ae_title"):
             if getattr(self, key) is not None:
                 _ae_title(key, getattr(self, key))
@@ -360,10 +478,21 @@ class Config:
     decode: Decode = Decode()
     destinations: tuple[Destination, ...] = ()
     http: Http = Http()
+    video: tuple[Video, ...] = ()
+    schedule: Schedule = Schedule()
 
     def __post_init__(self) -> None:
-        for key in ("pipelines", "destinations"):
+        for key in ("pipelines", "destinations", "video"):
             _once(key, [part.name for part in getattr(self, key)], ".name")
+        for v, video in enumerate(self.video):
+            names = ", ".join(p.name for p in self.pipelines) or "none"
+            chosen = self.pipeline(video.pipeline)
+            _require(chosen is not None, f"video[{v}].pipeline",
+                     f"no pipeline {video.pipeline!r}; there are: {names}")  # fmt: skip
+            asked = (video.key_frames.when or "").split(".")[0]
+            stages = [stage.name for stage in chosen.stages] if chosen is not None else []
+            _require(not asked or asked in stages, f"video[{v}].key_frames.when",
+                     f"no stage {asked!r} in pipeline {video.pipeline}")  # fmt: skip
         known = {destination.name: destination.type for destination in self.destinations}
         for p, pipeline in enumerate(self.pipelines):
             for s, send in enumerate(pipeline.send_to):
@@ -372,9 +501,39 @@ class Config:
                          f"no destination {send.name!r}; there are: {', '.join(sorted(known)) or 'none'}")  # fmt: skip
                 if known[send.name] == "webhook":
                     _require(send.results is None, key, "a webhook gets an event; leave results out")
+                if known[send.name] in LIVE_DESTINATIONS:
+                    _require(send.results is None, key, f"{known[send.name]} gets live frames; leave results out")
+                    _require(pipeline.name in {video.pipeline for video in self.video}, key,
+                             f"{known[send.name]} gets live frames, and no video uses this pipeline")  # fmt: skip
                 for kind in send.results or ():
                     _require(kind in pipeline.results, key, f"the pipeline makes no {kind!r}; add it to results")
+        folders = [(d.type, d.path) for d in self.destinations if d.type in LIVE_DESTINATIONS and d.path]
+        _require(len(folders) == len(set(folders)), "destinations",
+                 "two of one live type write into the same folder: each deletes the oldest files there")  # fmt: skip
 
     def pipeline(self, name: str) -> Pipeline | None:
         """The pipeline of that name, or None."""
         return next((p for p in self.pipelines if p.name == name), None)
+
+    @property
+    def series_pipelines(self) -> tuple[Pipeline, ...]:
+        """The pipelines that take series. One for video does so only where it says which."""
+        live = {video.pipeline for video in self.video}
+        return tuple(p for p in self.pipelines if p.match is not None or p.name not in live)
+
+    @property
+    def delivery_destinations(self) -> tuple[Destination, ...]:
+        """The destinations that stored results are delivered to."""
+        return tuple(d for d in self.destinations if d.type not in LIVE_DESTINATIONS)
+
+    def live_deadline_seconds(self, video: Video) -> float:
+        """From the capture of a frame to its result."""
+        pipeline = self.pipeline(video.pipeline)
+        assert pipeline is not None
+        return pipeline.deadline_seconds if video.deadline_seconds is None else video.deadline_seconds
+
+    def live_destinations(self, pipeline: str) -> tuple[Destination, ...]:
+        """Who gets the results of live frames of a pipeline as they are made."""
+        found = self.pipeline(pipeline)
+        named = {send.name for send in found.send_to} if found is not None else set()
+        return tuple(d for d in self.destinations if d.name in named and d.type in LIVE_DESTINATIONS)

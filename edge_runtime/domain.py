@@ -17,6 +17,7 @@ Array = npt.NDArray[Any]
 Triple = tuple[float, float, float]
 
 MANUFACTURER = "Edge Runtime"  # in every result; what comes back with it is never analysed again
+BANNER = "NOT FOR DIAGNOSIS - UNVERIFIED AI RESULT"  # in every result and on every picture
 
 _UNIT_TOLERANCE = 1e-3
 
@@ -252,6 +253,8 @@ class StageRecord:
     reason: str = ""
     seconds: float = 0.0
     regions: int = 0
+    waited_seconds: float = 0.0  # of `seconds`: for its turn on the device
+    expected_seconds: float | None = None  # what it was thought to need; None where no deadline was set
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,14 +273,20 @@ class Analysis:
 
 @dataclass(frozen=True, eq=False)
 class KeyImage:
-    """A slice chosen to be shown with the masks drawn on it. pixels: uint8 (rows, columns), windowed for display."""
+    """A slice or frame chosen to be shown with the masks drawn on it.
+
+    pixels: uint8 (rows, columns), windowed for display; or uint8 (rows, columns, 3) RGB. Read-only.
+    """
 
     slice_index: int
     pixels: Array
 
     def __post_init__(self) -> None:
-        if self.pixels.dtype != np.uint8 or self.pixels.ndim != 2:
-            raise ValueError(f"a key image is uint8 (rows, columns), got {self.pixels.dtype} {self.pixels.shape}")
+        colour = self.pixels.ndim == 3 and self.pixels.shape[-1] == 3
+        if self.pixels.dtype != np.uint8 or not (self.pixels.ndim == 2 or colour):
+            raise ValueError(
+                f"a key image is uint8 (rows, columns), or with 3 colours, got {self.pixels.dtype} {self.pixels.shape}"
+            )
         self.pixels.setflags(write=False)
 
 

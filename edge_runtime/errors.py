@@ -14,6 +14,7 @@ EdgeRuntimeError
 |   +-- DecodeRefused       one object's pixels cannot be had
 |   +-- AssemblyRefused     the objects make no volume and no frame sequence
 +-- InferenceFailed         a stage failed on this job
++-- FrameDropped            a live frame was given up: it would be late
 +-- ReportFailed            a result object could not be written
 +-- DeliveryError           a destination did not take an object
     +-- DeliveryDeferred    try again later (away, full, aborted)
@@ -21,6 +22,8 @@ EdgeRuntimeError
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 EXIT_DONE = 0
 EXIT_FAILURE = 1
@@ -96,6 +99,14 @@ class AssemblyRefused(Refused):
 
 class InferenceFailed(EdgeRuntimeError):
     """A stage failed on this job."""
+
+
+class FrameDropped(EdgeRuntimeError):
+    """A live frame was given up before a stage, because its answer would be late. `records`: of the stages before."""
+
+    def __init__(self, reason: str, records: tuple[Any, ...]) -> None:
+        super().__init__(reason)
+        self.records = records
 
 
 class ReportFailed(EdgeRuntimeError):

@@ -92,7 +92,8 @@ def _taken(spool: Spool, wanted: Wanted) -> Iterator[Any]:
 
 
 def _image_takes(spool: Spool, series_key: str, wanted: Wanted) -> bool:
-    query = "SELECT id FROM instances WHERE series_key = ? AND state = 'matched' ORDER BY received_at DESC LIMIT 1"
+    query = "SELECT id FROM instances WHERE series_key = ? AND state IN ('matched', 'own_result')"
+    query += " ORDER BY received_at DESC LIMIT 1"
     row = spool.journal.row(query, series_key)
     elements = None if row is None else _elements(spool, row["id"])
     return elements is not None and wanted.takes(elements)

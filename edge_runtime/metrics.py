@@ -11,7 +11,7 @@ from edge_runtime.config import Config
 from edge_runtime.spool.states import DELIVERY_STATES, INSTANCE_STATES, JOB_STATES
 from edge_runtime.telemetry.metrics import RATIO_BUCKETS, Labels, Metric
 
-ROLES = ("receive", "infer", "report", "deliver")
+ROLES = ("receive", "infer", "report", "deliver", "capture", "studies", "live")
 STAGE_OUTCOMES = ("ran", "not_needed", "skipped", "not_evaluated", "failed")
 ANSWERS = ("positive", "negative", "not_evaluated")
 INDEXED = ("matched", "unmatched", "duplicate", "own_result", "quarantined", "conflicting")
@@ -48,6 +48,22 @@ DELIVERY_REASONS = (
     "http_status", "failed_sop_sequence", "unconfirmed", "disk_full", "conflict", "altered", "missing", "unreadable",
     "wrong_kind", "no_key", "stopped", "internal",
 )  # fmt: skip
+FRAME_OUTCOMES = (
+    "captured", "corrupt", "frozen", "lagging", "too_large", "unread", "superseded", "in_time", "late", "dropped",
+    "failed", "overtaken",
+)  # fmt: skip
+"""The first six are of capture; of those captured, the others say what infer made of them."""
+
+SOURCE_STATES = ("connecting", "live", "silent", "frozen", "lagging", "ended")
+CONNECT_OUTCOMES = ("opened", "refused", "timeout", "not_found", "no_video", "broken", "ended")
+MISS_CAUSES = ("capture", "waiting", "stage", "contention", "decision")
+DECISIONS = ("run", "cheaper", "skip", "drop")
+DECISION_REASONS = ("fits", "probe", "too_slow", "too_late", "reserved", "no_deadline")
+RUN_CLASSES = ("live", "study", "promoted")
+LIVE_OUTCOMES = ("sent", "failed", "lost", "stale")
+PICTURE_OUTCOMES = ("drawn", "stale", "overwritten")
+KEY_FRAME_OUTCOMES = ("stored", "no_examination", "too_soon", "too_few", "maximum", "failed")
+ERROR_BUCKETS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 WORKER_ENDS = ("decode_crashed", "decode_timeout", "decode_unavailable", "ended_idle")
 
 METRICS: dict[str, Metric] = {
@@ -159,6 +175,80 @@ METRICS: dict[str, Metric] = {
         "gauge", "Deliveries that wait for a destination which the configuration no longer has."
     ),
     "edge_destination_up": Metric("gauge", "1 when the destination answered last time, else 0.", {"destination": None}),
+    # capture
+    "edge_video_frames_total": Metric(
+        "counter", "Frames of a source, by what became of them.", {"source": None, "outcome": FRAME_OUTCOMES}
+    ),
+    "edge_video_state": Metric(
+        "gauge", "1 for the state that a source is in, 0 for the others.", {"source": None, "state": SOURCE_STATES}
+    ),
+    "edge_video_connects_total": Metric(
+        "counter", "Attempts to open a source, by outcome.", {"source": None, "outcome": CONNECT_OUTCOMES}
+    ),
+    "edge_video_last_frame_timestamp_seconds": Metric(
+        "gauge", "Unix time of the newest good frame of a source; absent until there is one.", {"source": None}
+    ),
+    "edge_video_lag_seconds": Metric(
+        "gauge", "How far the newest frame was behind the source's own clock when it was decoded.", {"source": None}
+    ),
+    "edge_video_resolution_changes_total": Metric(
+        "counter", "Changes of the picture's size in mid-stream.", {"source": None}
+    ),
+    # live frames
+    "edge_frame_seconds": Metric(
+        "histogram", "From the capture of a frame to its result, of the results that were in time.", {"source": None}
+    ),
+    "edge_frame_runtime_seconds": Metric(
+        "histogram", "From taking a frame to its result, less the time of its stages: what the runtime adds.",
+        {"source": None},
+    ),
+    "edge_frame_deadline_missed_total": Metric(
+        "counter", "Frames that had no result in time, by cause.", {"source": None, "cause": MISS_CAUSES}
+    ),
+    "edge_frame_display_seconds": Metric(
+        "histogram", "From the capture of a frame to its picture with overlay being ready for the page.",
+        {"source": None},
+    ),
+    "edge_frame_deadline_seconds": Metric("gauge", "The deadline of a source's frames.", {"source": None}),
+    "edge_schedule_decisions_total": Metric(
+        "counter", "What was decided before a stage, and why.",
+        {"pipeline": None, "stage": None, "decision": DECISIONS, "reason": DECISION_REASONS},
+    ),
+    "edge_schedule_estimate_seconds": Metric(
+        "gauge", "What a stage is expected to need: a high quantile of its recent runs.",
+        {"pipeline": None, "stage": None},
+    ),
+    "edge_schedule_estimate_error_ratio": Metric(
+        "histogram", "Time of a stage by its estimate; above 1 where it took longer.",
+        {"pipeline": None, "stage": None}, ERROR_BUCKETS,
+    ),
+    "edge_schedule_wait_seconds": Metric(
+        "histogram", "Waiting for the accelerator before a run.", {"class": RUN_CLASSES}
+    ),
+    "edge_schedule_waiting": Metric("gauge", "Runs that wait for the accelerator.", {"class": RUN_CLASSES}),
+    "edge_schedule_running": Metric("gauge", "Runs on the accelerator at this moment.", {"class": RUN_CLASSES}),
+    "edge_schedule_promotions_total": Metric(
+        "counter", "Studies past their deadline that were put among the live frames.", {"pipeline": None}
+    ),
+    "edge_schedule_study_priority": Metric(
+        "gauge", "1 while the studies' own worker has the priority of live frames: a study is past its deadline."
+    ),
+    "edge_live_results_total": Metric(
+        "counter", "Results of frames handed to a live destination, by outcome.",
+        {"destination": None, "outcome": LIVE_OUTCOMES},
+    ),
+    "edge_live_results_lost_total": Metric(
+        "counter", "Results that found the way from infer to the live outputs full.", {"source": None}
+    ),
+    "edge_live_pictures_total": Metric(
+        "counter", "Pictures with overlay for the page, by outcome.", {"source": None, "outcome": PICTURE_OUTCOMES}
+    ),
+    "edge_live_viewers": Metric("gauge", "Viewers of live pictures."),
+    "edge_key_frames_total": Metric(
+        "counter", "Positive frames looked at as key frames, by what became of them.",
+        {"source": None, "outcome": KEY_FRAME_OUTCOMES},
+    ),
+    "edge_examination_open": Metric("gauge", "1 while an examination is open on a source.", {"source": None}),
     # supervisor
     "edge_http_login_failures_total": Metric("counter", "Logins to the page with a wrong user or password."),
     "edge_role_restarts_total": Metric(
@@ -187,4 +277,5 @@ def label_values(config: Config) -> dict[str, Labels]:
         "pipeline": tuple(p.name for p in config.pipelines),
         "stage": tuple(sorted({s.name for p in config.pipelines for s in p.stages})),
         "destination": tuple(d.name for d in config.destinations),
+        "source": tuple(video.name for video in config.video),
     }

@@ -20,6 +20,9 @@ DAEMON = "daemon"
 LIVE = ("receive",)
 """Roles that take a new configuration while they work. The process of any other role is replaced."""
 
+OF_VIDEO = ("studies", "live", "capture")
+"""Roles that are there with video only."""
+
 CONCERNS: Mapping[str, tuple[str, ...]] = {
     "spool.path": (DAEMON,),
     "spool.reserve_bytes": ("receive",),
@@ -35,12 +38,14 @@ CONCERNS: Mapping[str, tuple[str, ...]] = {
     "receive.dicom.idle_seconds": ("receive",),
     "receive.dicom.minimum_bytes_per_second": ("receive",),
     "receive.dicom.maximum_object_bytes": ("receive",),
-    "engines": ("infer",),
-    "decode": ("infer",),
-    "pipelines": ("infer", "report"),
+    "engines": ("infer", "studies"),
+    "decode": ("infer", "studies"),
+    "pipelines": ("infer", "studies", "report", "live"),
     "pipelines.results": ("report",),
-    "pipelines.send_to": ("report",),
-    "destinations": ("report", "deliver"),
+    "pipelines.send_to": ("report", "live"),
+    "destinations": ("report", "deliver", "live"),
+    "video": (DAEMON,),
+    "schedule": (DAEMON,),
     "http": (DAEMON,),
     "http.thumbnails": ("report",),  # which makes them; the page asks at each request
 }
@@ -48,6 +53,7 @@ CONCERNS: Mapping[str, tuple[str, ...]] = {
 
 REPORT_DRAIN_SECONDS = 300.0
 DELIVER_DRAIN_SECONDS = 30.0
+LIVE_DRAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,8 @@ def plan(current: Config, wanted: Config, other_engines: bool = False) -> Plan:
     keys = tuple(changes(current, wanted))
     needs_restart = tuple(key for key in keys if DAEMON in concerned(key))
     taken = [key for key in keys if key not in needs_restart]
-    roles = {role for key in taken for role in concerned(key)} | ({"infer"} if other_engines else set())
+    roles = {role for key in taken for role in concerned(key)} | ({"infer", "studies"} if other_engines else set())
+    roles -= set() if current.video else set(OF_VIDEO)
     return Plan(
         changed=(*taken, *(("engines' files",) if other_engines else ())),
         replaced=tuple(sorted(roles.difference(LIVE))),
@@ -113,7 +120,8 @@ def changes(old: Any, new: Any, prefix: str = "") -> Iterator[str]:
 def drain_seconds(role: str, config: Config) -> float:
     """How long a role that is replaced may finish what it has begun: a job, a report, a send."""
     longest_job = max((pipeline.maximum_seconds for pipeline in config.pipelines), default=0.0)
-    return {"infer": longest_job, "report": REPORT_DRAIN_SECONDS, "deliver": DELIVER_DRAIN_SECONDS}[role]
+    seconds = {"report": REPORT_DRAIN_SECONDS, "deliver": DELIVER_DRAIN_SECONDS, "live": LIVE_DRAIN_SECONDS}
+    return longest_job if role in ("infer", "studies") else seconds[role]
 
 
 def _is_section(value: object) -> bool:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import socket
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from edge_runtime.restart_policy import RestartBudget
 from edge_runtime.roles.link import send
 
-ROLES = ("deliver", "report", "infer", "receive")
-"""In the order of starting; they stop in the reverse order."""
+ROLES = ("deliver", "report", "infer", "studies", "live", "capture", "receive")
+"""In the order of starting; they stop in the reverse order. There is a `capture` for each source of video."""
+
+
+def roles_of(sources: Sequence[str], studies_apart: bool) -> list[str]:
+    """The names of the roles of a daemon: without video, those of DICOM; `capture-SOURCE` for each source."""
+    left_out = set() if sources else {"live", "capture"}
+    left_out |= set() if studies_apart else {"studies"}
+    captures = [f"capture-{source}" for source in sources]
+    return [name for kind in ROLES if kind not in left_out for name in (captures if kind == "capture" else [kind])]
+
 
 BEAT_SECONDS = 20.0
 """A role whose main loop has not turned for this long, with nothing declared, has hung."""
@@ -42,6 +52,11 @@ class Role:
     drain_seconds: float | None = None  # while it is to end, for another process to take its place
     told_to_drain: bool = False
     untold: list[str] = field(default_factory=list)  # a configuration that it is to work with, until it was sent
+
+    @property
+    def kind(self) -> str:
+        """Which of `ROLES` it is."""
+        return self.name.partition("-")[0]
 
     def begin(self, process: subprocess.Popen[bytes], end: socket.socket, now: float) -> None:
         """The role has a new process."""

@@ -16,13 +16,15 @@ from typing import Any
 
 from edge_runtime import __version__
 from edge_runtime.config import Config
+from edge_runtime.engines.required import studies_apart
 from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EXIT_UNAVAILABLE
+from edge_runtime.frames.channels import VARIABLE, create_channels
 from edge_runtime.metrics import METRICS, label_values
 from edge_runtime.page.serve import HttpPorts
 from edge_runtime.reload import Plan, drain_seconds
 from edge_runtime.reloading import Reloader, Setting
 from edge_runtime.restart_policy import LONGEST_WAIT_SECONDS, SPENT_WAIT_SECONDS
-from edge_runtime.role import BEAT_SECONDS, ROLES, Role
+from edge_runtime.role import BEAT_SECONDS, ROLES, Role, roles_of
 from edge_runtime.roles.link import send, socket_pair
 from edge_runtime.spool.layout import Layout, hold
 from edge_runtime.spool.spool import prepare_spool
@@ -34,6 +36,9 @@ log = logging.getLogger("edge_runtime.supervisor")
 
 STALLED_SECONDS = 5.0
 """A supervisor that was held up for longer judges nobody for as long: it has only old messages."""
+
+_HINTED_FOR = {"studies": "infer"}
+"""Where studies have a process of their own, it is that one which looks at new images."""
 
 _TURN_SECONDS = 0.2
 _LONG_START = "STATUS=preparing the spool\nEXTEND_TIMEOUT_USEC=3600000000"
@@ -49,7 +54,8 @@ class Supervisor:
         self._config = config
         self._arguments = tuple(arguments)  # how a role reads the same configuration
         self._layout = Layout(Path(config.spool.path))
-        self._roles = [Role(name) for name in ROLES]
+        self._roles = [Role(name) for name in roles_of([v.name for v in config.video], studies_apart(config))]
+        self._channels = create_channels(config) if config.video else None
         self._selector = selectors.DefaultSelector()
         self._metrics = RoleMetrics(METRICS, label_values(config))
         self._exposition = Exposition(METRICS, label_values(config))
@@ -68,13 +74,15 @@ class Supervisor:
         signal.signal(signal.SIGHUP, self._on_reload)
         self._layout.create()
         with hold(self._layout.run / "supervisor.lock", wait_seconds=3.0):
-            for name in ROLES:  # of a daemon that was killed a moment ago
-                hold(self._layout.run / f"{name}.lock", wait_seconds=5.0).close()
+            for role in self._roles:  # of a daemon that was killed a moment ago
+                hold(self._layout.run / f"{role.name}.lock", wait_seconds=5.0).close()
             notify_systemd(_LONG_START)
             prepare_spool(self._config)
             self._reloader = Reloader(self._config, self._arguments, self._layout.run, self, self._metrics)
             self._arguments = self._reloader.setting.arguments
-            server = HttpPorts(lambda: self._config, self._views(), lambda: self._exposition, self._login_failed)
+            server = HttpPorts(
+                lambda: self._config, self._views(), lambda: self._exposition, self._login_failed, self._channels
+            )
             log.info("started", extra={"event": {"http_port": server.port, "pid": os.getpid()}})
             try:
                 while not self._stopping:
@@ -114,16 +122,20 @@ class Supervisor:
     def _turned(self) -> None:
         self._turned_at = time.monotonic()
         notify_systemd("WATCHDOG=1" if self._was_ready else _STILL_STARTING)
-        for role in self._roles:
-            self._metrics.set("edge_role_ready", float(role.ready and not role.reasons), role=role.name)
+        for kind in {role.kind for role in self._roles}:
+            ready = all(role.ready and not role.reasons for role in self._roles if role.kind == kind)
+            self._metrics.set("edge_role_ready", float(ready), role=kind)
         self._exposition.update("supervisor", self._metrics.snapshot())
 
     def _start(self, role: Role) -> None:
         ours, theirs = socket_pair()
         command = [sys.executable, "-m", "edge_runtime.roles.main", role.name, str(theirs.fileno()), *self._arguments]
+        shared, environment = self._shared()
         with theirs:
             try:
-                process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+                process = subprocess.Popen(
+                    command, pass_fds=[theirs.fileno(), *shared], stdin=subprocess.DEVNULL, env=environment
+                )
             except OSError as error:  # no memory or no process left now; perhaps there is later
                 ours.close()
                 role.start_at = time.monotonic() + LONGEST_WAIT_SECONDS
@@ -132,6 +144,12 @@ class Supervisor:
                 return
         role.begin(process, ours, time.monotonic())
         self._selector.register(ours, selectors.EVENT_READ, role)
+
+    def _shared(self) -> tuple[tuple[int, ...], dict[str, str]]:
+        """What every role inherits where there is video."""
+        if self._channels is None:
+            return (), dict(os.environ)
+        return self._channels.descriptors(), {**os.environ, VARIABLE: self._channels.to_text()}
 
     def _hear(self, role: Role) -> None:
         """Read what a role has sent, without waiting."""
@@ -159,7 +177,7 @@ class Supervisor:
             self._exposition.update(role.name, message["metrics"])
         if "hint" in message:
             for other in self._roles:
-                if other.name == message["hint"] and other.end is not None:
+                if other.end is not None and message["hint"] in (other.name, _HINTED_FOR.get(other.name)):
                     send(other.end, {"hint": True})
         if "state" in message:
             role.hear(message["state"])
@@ -186,19 +204,23 @@ class Supervisor:
         blamed = (role.blamed is not None and bool(role.blamed[1])) or (bool(items) and code < 0)
         event = {"role": role.name, "code": code, "item": items[0] if items else ""}
         log.error("role ended", extra={"event": event})
-        self._metrics.count("edge_role_restarts_total", role=role.name, blame="item" if blamed else "role")
+        self._metrics.count("edge_role_restarts_total", role=role.kind, blame="item" if blamed else "role")
         why = role.reasons.get("end", f"exit code {code}")
-        if code > 0 and not was_ready and self._reloader.refused_by(role.name, why):
+        if code > 0 and not was_ready and self._reloader.refused_by(role.kind, why):
             return
-        if code > 0 and not role.was_ready:
+        if code > 0 and not role.was_ready and (role.kind != "capture" or code == EXIT_UNAVAILABLE):
             self._give_up(role, code)
             return
         verdict = role.budget.died(now, blamed)
+        if role.kind == "capture":  # a camera is tried for ever, whatever it sends
+            role.start_at = now + verdict.wait_seconds if not verdict.spent else now + LONGEST_WAIT_SECONDS
+            role.down_reason = f"down after exit code {code}, starts again in {role.start_at - now:.0f} s"
+            return
         spent = verdict.spent or code == EXIT_UNAVAILABLE
         role.start_at = now + (SPENT_WAIT_SECONDS if spent else verdict.wait_seconds)
         role.down_reason = f"down after exit code {code}, starts again in at most {role.start_at - now:.0f} s"
         if spent:
-            self._metrics.count("edge_role_budget_spent_total", role=role.name)
+            self._metrics.count("edge_role_budget_spent_total", role=role.kind)
             if role.name == "receive":
                 self._give_up(role, EXIT_FAILURE)
             log.error("restart budget spent: receive and store only", extra={"event": {"role": role.name}})
@@ -210,26 +232,27 @@ class Supervisor:
     def _stop_roles(self) -> None:
         """Receiving stops first, delivery last; what does not end in time is in the spool."""
         notify_systemd("STOPPING=1")
-        for name in reversed(ROLES):
-            role = next(r for r in self._roles if r.name == name)
-            if role.process is not None:
-                self._stop(role, role.process)
-                self._close(role)
+        for kind in reversed(ROLES):
+            self._stop([role for role in self._roles if role.kind == kind and role.process is not None])
         self._selector.close()
 
-    def _stop(self, role: Role, process: subprocess.Popen[bytes]) -> None:
-        asked = False
+    def _stop(self, roles: Sequence[Role]) -> None:
+        """Ask all of them to end, and wait until they have."""
+        asked: set[str] = set()
         kill_at = time.monotonic() + _DRAIN_SECONDS + _LAST_WAIT_SECONDS
-        while process.poll() is None:
-            if not asked and role.end is not None:
-                asked = send(role.end, {"stop": _DRAIN_SECONDS})
+        while open_roles := [role for role in roles if role.process is not None and role.process.poll() is None]:
+            for role in open_roles:
+                if role.name not in asked and role.end is not None and send(role.end, {"stop": _DRAIN_SECONDS}):
+                    asked.add(role.name)
+                if time.monotonic() >= kill_at and not role.killed and role.process is not None:
+                    log.warning("role did not stop in time and is killed", extra={"event": {"role": role.name}})
+                    role.process.kill()
+                    role.killed = True
             for key, _ in self._selector.select(_TURN_SECONDS):
                 self._hear(key.data)
-            if time.monotonic() >= kill_at and not role.killed:
-                log.warning("role did not stop in time and is killed", extra={"event": {"role": role.name}})
-                process.kill()
-                role.killed = True
             self._turned()
+        for role in roles:
+            self._close(role)
 
     def _on_stop(self, _number: int, _frame: object) -> None:
         self._stopping = True
@@ -247,9 +270,9 @@ class Supervisor:
         before, self._config, self._arguments = self._config, setting.config, setting.arguments
         self._exposition.extend(label_values(setting.config))
         for role in self._roles:
-            if role.name in changes.replaced:
-                role.leave(drain_seconds(role.name, before))
-            elif role.name in changes.configured and role.process is not None:
+            if role.kind in changes.replaced:
+                role.leave(drain_seconds(role.kind, before))
+            elif role.kind in changes.configured and role.process is not None:
                 role.untold = list(setting.arguments)
             if role.process is None:  # waits for its next start: this may be what it waits for
                 role.start_at = 0.0
@@ -257,7 +280,7 @@ class Supervisor:
     def settled(self, changes: Plan) -> bool:
         """Whether every role of the plan works with what it was given, or has ended and waits for its next start."""
         given = self._arguments[0]
-        concerned = [role for role in self._roles if role.name in (*changes.replaced, *changes.configured)]
+        concerned = [role for role in self._roles if role.kind in (*changes.replaced, *changes.configured)]
         return all((role.ready and role.configuration == given) or self._is_down(role) for role in concerned)
 
     def _is_down(self, role: Role) -> bool:

@@ -63,7 +63,7 @@ install_packages() { # into the virtual environment $1
 share_files() { # into $1: units with the paths put in, default configuration, drop-ins
     mkdir -p "$1/drop-ins"
     for name in edge-runtime.service edge-runtime.sysusers edge-runtime.tmpfiles config.yaml drop-ins/gpu.conf \
-        drop-ins/network.conf drop-ins/port-104.conf drop-ins/spool.conf; do
+        drop-ins/network.conf drop-ins/port-104.conf drop-ins/spool.conf drop-ins/video.conf; do
         sed "s,@PREFIX@,$PREFIX,g" "$source/systemd/$name" >"$1/$name"
     done
 }

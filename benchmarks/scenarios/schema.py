@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.scenarios.checks import at_least_one
+from benchmarks.scenarios.live_schema import Overload, Video
 from edge_runtime.errors import ConfigurationError
 from edge_runtime.yaml_schema import read_schema
 
@@ -16,12 +18,6 @@ PEERS = ("sequential", "day_script")
 DESTINATIONS = ("folder", "dicom")
 PRECISIONS = ("fp32", "fp16", "int8")
 CONVERT_TARGETS = ("onnxruntime", "tensorrt-rtx")
-
-
-def _positive(scenario: object, *names: str) -> None:
-    for name in names:
-        if getattr(scenario, name) < 1:
-            raise ValueError(f"{name}: must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,7 @@ class Ingest:
     stock_slices: int = 100
 
     def __post_init__(self) -> None:
-        _positive(self, "rounds", "slices", "associations", "stock_slices")
+        at_least_one(self, "rounds", "slices", "associations", "stock_slices")
         if self.slices < self.associations:
             raise ValueError("slices: must be at least as many as associations")
 
@@ -79,7 +75,7 @@ class Idle:
     targets: IdleTargets = IdleTargets()
 
     def __post_init__(self) -> None:
-        _positive(self, "rounds")
+        at_least_one(self, "rounds")
         if self.settle_seconds < 0:
             raise ValueError("settle_seconds: must not be negative")
 
@@ -102,7 +98,7 @@ class Study:
     give_up_seconds: float = 120.0
 
     def __post_init__(self) -> None:
-        _positive(self, "rounds")
+        at_least_one(self, "rounds")
         if not self.destinations:
             raise ValueError("destinations: name at least one")
         if self.give_up_seconds <= 0:
@@ -131,7 +127,7 @@ class Queue:
     give_up_seconds: float = 900.0
 
     def __post_init__(self) -> None:
-        _positive(self, "rounds", "series", "distinct", "slices", "matrix", "associations", "settled_after")
+        at_least_one(self, "rounds", "series", "distinct", "slices", "matrix", "associations", "settled_after")
         if self.series < max(self.distinct, self.associations, self.settled_after + 1):
             raise ValueError("series: must be more than settled_after, and as many as distinct and associations")
         if min(self.quiet_seconds, self.give_up_seconds) <= 0:
@@ -158,7 +154,7 @@ class Engine:
     engines: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _positive(self, "rounds", "runs")
+        at_least_one(self, "rounds", "runs")
         if self.seconds <= 0:
             raise ValueError("seconds: must be positive")
         if not self.precisions and not self.engines:
@@ -192,7 +188,7 @@ class Convert:
     targets: ConvertTargets = ConvertTargets()
 
     def __post_init__(self) -> None:
-        _positive(self, "rounds", "calibration", "holdout")
+        at_least_one(self, "rounds", "calibration", "holdout")
         if not self.engines or not self.compute_capabilities:
             raise ValueError("engines, compute_capabilities: name at least one")
 
@@ -203,9 +199,10 @@ class Convert:
         )
 
 
-Scenario = Ingest | Idle | Study | Queue | Engine | Convert
+Scenario = Ingest | Idle | Study | Queue | Engine | Convert | Video | Overload
 KINDS: dict[str, type[Scenario]] = {
     "ingest": Ingest, "idle": Idle, "study": Study, "queue": Queue, "engine": Engine, "convert": Convert,
+    "video": Video, "overload": Overload,
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Phantoms, training and evaluation of the reference engines for CT haemorrhage triage."""
+"""Phantoms, training and evaluation of the reference engines: CT haemorrhage triage, and live endoscopy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+
+CT, ENDOSCOPY = SETS = ("ct-hemorrhage", "endoscopy")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,12 +21,22 @@ def main(arguments: list[str] | None = None) -> int:
     two = commands.add_parser("evaluate", help="choose thresholds, measure, write figures and cards")
     two.add_argument("--processes", type=int, default=2)
     two.set_defaults(run=_evaluate)
+    for command in (one, two):
+        command.add_argument("--of", choices=SETS, default=CT, help="which engines; absent: those for CT")
     three = commands.add_parser(
         "build", help="build all engines in every precision, compare with the committed figures"
     )
     three.add_argument("--into", type=Path, metavar="ENGINES", help="absent: beside their cards")
     three.add_argument("--write", action="store_true", help="commit the figures instead of comparing with them")
     three.set_defaults(run=_build)
+    four = commands.add_parser("video", help="write a computed endoscopy as MP4, with its truth as JSON beside it")
+    four.add_argument("path", type=Path, metavar="OUT.mp4")
+    four.add_argument("--seconds", type=float, default=30.0)
+    four.add_argument("--seed", type=int, default=1)
+    four.add_argument("--rows", type=int, default=360)
+    four.add_argument("--columns", type=int, default=480)
+    four.add_argument("--frames-per-second", type=float, default=25.0)
+    four.set_defaults(run=_video)
     given = parser.parse_args(arguments)
     code: int = given.run(given)
     return code
@@ -33,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _train(given: argparse.Namespace) -> int:
     import torch
 
+    if given.of == ENDOSCOPY:
+        return _train_endoscopy(given)
     from converters.reference import training, weights
     from converters.reference.samples import CLASSIFIER, DETECTOR, SEGMENTER, TRAINING, cache
 
@@ -48,10 +62,35 @@ def _train(given: argparse.Namespace) -> int:
     return 0
 
 
+def _train_endoscopy(given: argparse.Namespace) -> int:
+    import torch
+
+    from converters.reference.endoscopy import training, weights
+    from converters.reference.endoscopy.samples import NAMES, TRAINING, cache
+
+    torch.set_num_threads(given.processes)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) if given.cache is None else given.cache
+        files = cache(TRAINING, folder / TRAINING.name, given.processes)
+        for name in NAMES:
+            weights.save(name, training.train(name, files))
+    return 0
+
+
 def _evaluate(given: argparse.Namespace) -> int:
-    from converters.reference.evaluation import evaluate
+    if given.of == ENDOSCOPY:
+        from converters.reference.endoscopy.evaluation import evaluate
+    else:
+        from converters.reference.evaluation import evaluate
 
     print(evaluate(given.processes))
+    return 0
+
+
+def _video(given: argparse.Namespace) -> int:
+    from converters.reference.endoscopy.video import write_video
+
+    print(write_video(given.path, given.seconds, given.seed, given.rows, given.columns, given.frames_per_second))
     return 0
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from converters.cli import main as edge_convert
+from converters.reference.endoscopy import samples as endoscopy
 from converters.reference.samples import CLASSIFIER, DETECTOR, ENGINES, SEGMENTER
 from edge_runtime.engines.passport import PASSPORT_FILE, read_passport
 
 RESULTS = Path(__file__).parent / "builds.json"
-NAMES = (CLASSIFIER, DETECTOR, SEGMENTER)
+NAMES = (CLASSIFIER, DETECTOR, SEGMENTER, *endoscopy.NAMES)
 BUILDS = (("onnxruntime", "fp32"), ("onnxruntime", "int8"), ("tensorrt-rtx", "fp16"), ("tensorrt-rtx", "int8"))
 _DIGITS = 4
 

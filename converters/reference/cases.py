@@ -19,7 +19,7 @@ from converters.reference import baseline
 from converters.reference.phantom import Lesion, Phantom
 from converters.reference.samples import CLASSIFIER, DETECTOR, ENGINES, MARGIN, SEGMENTER, Split, card_of
 from edge_runtime.backends.registry import load_backend, load_device
-from edge_runtime.domain import Array, Box, Volume
+from edge_runtime.domain import Array, Box, Image, Volume
 from edge_runtime.engines.runner import EngineRunner
 from edge_runtime.engines.views import LabelAnswer, Region
 from edge_runtime.postprocess import compile_decoder
@@ -97,7 +97,7 @@ class Engine:
         self._decode = compile_decoder(dataclasses.replace(self.card, decode=decode))
         self.seconds = 0.0
 
-    def answers(self, image: Volume, region: Region | None, thresholds: Sequence[float]) -> list[LabelAnswer]:
+    def answers(self, image: Image, region: Region | None, thresholds: Sequence[float]) -> list[LabelAnswer]:
         """The answer for haemorrhage at each threshold.
 
         Raises:

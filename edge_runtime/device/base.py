@@ -62,6 +62,10 @@ class Device(Protocol):
     def name(self) -> str:
         """What to call it in logs and results."""
 
+    @property
+    def concurrency(self) -> int:
+        """How many runs of networks gain from being on it at the same time."""
+
     def stream(self) -> Stream:
         """A new stream."""
 

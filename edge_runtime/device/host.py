@@ -6,6 +6,7 @@ It gives the pipeline on a CPU the same order, overlap and failures that a GPU's
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -147,6 +148,7 @@ class HostDevice:
     def __init__(self, threads: int = 0) -> None:
         self.name = "cpu"
         self.threads = threads
+        self.concurrency = max(1, (os.cpu_count() or 1) // threads) if threads else 1
         self._streams: list[HostStream] = []
         self._closed = False
 

@@ -20,7 +20,7 @@ from edge_runtime.doctor.sending import examine_by_sending
 
 def probes_for(config: Config) -> list[Probe]:
     """All probes of a configuration."""
-    engines = {stage.asked for pipeline in config.pipelines for stage in pipeline.stages}
+    engines = {stage.asked for pipeline in config.pipelines for stage in pipeline.variants}
     probes = [
         Probe("machine", 30.0, examine_machine),
         Probe("clock", 10.0, examine_clock),
@@ -29,7 +29,7 @@ def probes_for(config: Config) -> list[Probe]:
         Probe("ports", 60.0, examine_ports),
         Probe("engines", 30.0 + LOAD_SECONDS * len(engines), examine_engines),
     ]
-    for one in config.destinations:
+    for one in config.delivery_destinations:
         probes.append(Probe(one.name, probe_seconds(one), partial(examine_destination, one)))
         sending = partial(examine_by_sending, one)
         probes.append(Probe(f"{one.name}: test object", 60.0 + 20 * one.timeout_seconds, sending))

@@ -42,7 +42,7 @@ def examine_engines(site: Site) -> Iterator[Check]:
         except EdgeRuntimeError as error:
             yield fail(f"pipeline {pipeline.name}", str(error), "mend the engine; see edge-runtime engines verify")
             continue
-        for stage in pipeline.stages:
+        for stage in pipeline.variants:
             if stage.asked not in loaded:
                 found = load_apart(stage, site.config.engines)
                 if isinstance(found, Check):

@@ -10,15 +10,20 @@ from pathlib import Path
 
 from edge_runtime import config
 from edge_runtime.backends.registry import choose
-from edge_runtime.engines.passport import PASSPORT_FILE
+from edge_runtime.engines.card import Card
+from edge_runtime.engines.passport import PASSPORT_FILE, PassportInvalid, read_passport
 from edge_runtime.engines.verify import VerifiedEngine, find_engine, verify
 from edge_runtime.errors import ConfigurationError, EngineRejected
+from edge_runtime.schedule.placement import Placement, place
 
 
 def verify_all(configuration: config.Config) -> None:
     """Verify the engines of every pipeline. Raises as `verify_engines` does."""
     for pipeline in configuration.pipelines:
-        verify_engines(pipeline, configuration.engines)
+        engines = verify_engines(pipeline, configuration.engines)
+        for video in configuration.video:
+            if video.pipeline == pipeline.name and video.key_frames.when is not None:
+                _check_label(f"video {video.name}: key_frames.when", video.key_frames.when, engines)
 
 
 def engine_marks(configuration: config.Config) -> dict[str, str]:
@@ -30,7 +35,7 @@ def engine_marks(configuration: config.Config) -> dict[str, str]:
         BackendUnavailable: the backend is not in this version, or its package is missing.
     """
     target = choose(configuration.engines.backend)
-    stages = [stage for pipeline in configuration.pipelines for stage in pipeline.stages]
+    stages = [stage for pipeline in configuration.pipelines for stage in pipeline.variants]
     marks: dict[str, str] = {}
     for name, precision in dict.fromkeys((stage.engine, stage.precision) for stage in stages):
         folder = find_engine(Path(configuration.engines.path), name, target, precision)
@@ -43,7 +48,17 @@ def engine_marks(configuration: config.Config) -> dict[str, str]:
 
 
 def verify_engines(pipeline: config.Pipeline, engines: config.Engines) -> dict[str, VerifiedEngine]:
-    """The verified engine of each stage of a pipeline, by the stage's name; stages may share one.
+    """The verified engine of each stage as configured, by the stage's name; the cheaper ones are verified too.
+
+    Raises as `verify_variants` does.
+    """
+    return {name: variants[0] for name, variants in verify_variants(pipeline, engines).items()}
+
+
+def verify_variants(pipeline: config.Pipeline, engines: config.Engines) -> dict[str, tuple[VerifiedEngine, ...]]:
+    """The verified engines of each stage of a pipeline, by the stage's name: the configured one, then the cheaper ones.
+
+    Stages may share an engine.
 
     Raises:
         ConfigurationError: an engine's card is missing or wrong, or a stage asks of another what its card has not.
@@ -52,20 +67,74 @@ def verify_engines(pipeline: config.Pipeline, engines: config.Engines) -> dict[s
     """
     target = choose(engines.backend)
     verified: dict[Path, VerifiedEngine] = {}
-    of_stages: dict[str, VerifiedEngine] = {}
-    for stage in pipeline.stages:
+
+    def of(stage: config.Stage) -> VerifiedEngine:
         folder = find_engine(Path(engines.path), stage.engine, target, stage.precision)
         if folder not in verified:
-            verified[folder] = verify(
-                folder,
-                engines.trusted_keys,
-                engines.allow_unsigned,
-                stage.engine,
-                allow_ungated=engines.allow_ungated,
-            )
-        of_stages[stage.name] = verified[folder]
-    _check_references(pipeline, of_stages)
+            keys, unsigned, ungated = engines.trusted_keys, engines.allow_unsigned, engines.allow_ungated
+            verified[folder] = verify(folder, keys, unsigned, stage.engine, allow_ungated=ungated)
+        return verified[folder]
+
+    of_stages = {stage.name: tuple(of(variant) for variant in stage.variants) for stage in pipeline.stages}
+    _check_references(pipeline, {name: variants[0] for name, variants in of_stages.items()})
+    for name, (configured, *cheaper) in of_stages.items():
+        for variant in cheaper:
+            _check_variant(f"pipeline {pipeline.name}, stage {name}", configured.card, variant.card)
     return of_stages
+
+
+def studies_apart(configuration: config.Config) -> bool:
+    """Whether studies run in a process of their own beside live frames. Raises as `placement` does."""
+    return placement(configuration).worker
+
+
+def placement(configuration: config.Config) -> Placement:
+    """Where studies run beside live frames, and why: by what the passports say of the engines' longest runs.
+
+    Raises:
+        ConfigurationError: the configuration wants them together, and a run would hold up live frames too long.
+        EngineRejected: an engine was not built, or its passport cannot be read.
+    """
+    found = place(configuration, _longest_runs(configuration) if configuration.video else {})
+    if found.refused:
+        raise ConfigurationError(found.refused)
+    return found
+
+
+def _longest_runs(configuration: config.Config) -> dict[tuple[str, str], float | None]:
+    """The longest uninterruptible run of each stage, of its dearest variant; None where a passport does not say."""
+    target = choose(configuration.engines.backend)
+    longest: dict[tuple[str, str], float | None] = {}
+    for pipeline in configuration.pipelines:
+        for stage in pipeline.stages:
+            runs = [_longest_run(configuration.engines, variant, target) for variant in stage.variants]
+            known = [seconds for seconds in runs if seconds is not None]
+            longest[pipeline.name, stage.name] = max(known) if len(known) == len(runs) else None
+    return longest
+
+
+def _longest_run(engines: config.Engines, stage: config.Stage, target: str) -> float | None:
+    file = find_engine(Path(engines.path), stage.engine, target, stage.precision) / PASSPORT_FILE
+    try:
+        return read_passport(file.read_bytes())[0].longest_run_seconds
+    except (OSError, PassportInvalid) as error:
+        raise EngineRejected(f"engine {stage.engine}: {file} cannot be read: {error}") from error
+
+
+def _check_variant(place: str, configured: Card, cheaper: Card) -> None:
+    """A cheaper variant must answer the same questions, as the same kind of stage."""
+    if [label.name for label in configured.labels] != [label.name for label in cheaper.labels]:
+        raise ConfigurationError(f"{place}: cheaper: engine {cheaper.name} has other labels than {configured.name}")
+    if (configured.task, configured.input.kind) != (cheaper.task, cheaper.input.kind):
+        raise ConfigurationError(f"{place}: cheaper: engine {cheaper.name} is for another task than {configured.name}")
+
+
+def _check_label(place: str, condition: str, engines: dict[str, VerifiedEngine]) -> None:
+    asked, name, _ = condition.rsplit(".", 2)
+    card = engines[asked].card
+    if card.label(name) is None:
+        labels = ", ".join(label.name for label in card.labels)
+        raise ConfigurationError(f"{place}: {asked} has no label {name!r}; engine {card.name} has: {labels}")
 
 
 def _check_references(pipeline: config.Pipeline, engines: dict[str, VerifiedEngine]) -> None:
@@ -73,12 +142,7 @@ def _check_references(pipeline: config.Pipeline, engines: dict[str, VerifiedEngi
     for stage in pipeline.stages:
         place = f"pipeline {pipeline.name}, stage {stage.name}"
         if stage.when is not None:
-            asked, name, _ = stage.when.rsplit(".", 2)
-            card = engines[asked].card
-            if card.label(name) is None:
-                labels = ", ".join(label.name for label in card.labels)
-                missing = f"{asked} has no label {name!r}"
-                raise ConfigurationError(f"{place}: when: {missing}; engine {card.name} has: {labels}")
+            _check_label(f"{place}: when", stage.when, engines)
         if stage.within is not None:
             card = engines[stage.within].card
             if card.task == "classification":

@@ -33,7 +33,7 @@ def engine_facts(config: Config) -> tuple[EngineFacts, ...]:
     """Of every engine that a pipeline names, in that order. Nothing is verified here: infer does that."""
     used: dict[tuple[str, str | None], list[str]] = {}
     for pipeline in config.pipelines:
-        for stage in pipeline.stages:
+        for stage in pipeline.variants:
             used.setdefault((stage.engine, stage.precision), []).append(f"{pipeline.name}/{stage.name}")
     return tuple(_facts(name, precision, tuple(stages), config) for (name, precision), stages in used.items())
 

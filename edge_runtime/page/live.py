@@ -14,6 +14,7 @@ from edge_runtime.errors import SpoolError
 from edge_runtime.page.engines import EngineFacts, engine_facts
 from edge_runtime.page.journal import JournalFacts, read_journal
 from edge_runtime.page.results import PICTURED, Results, picture_of, read_picture
+from edge_runtime.page.sources import FrameRates, video_facts
 from edge_runtime.page.status import DestinationFacts, Document, Facts, status_document
 from edge_runtime.spool.layout import Layout
 from edge_runtime.telemetry.exposition import Exposition
@@ -39,6 +40,7 @@ class LivePage:
         self._gathered_at = 0.0  # monotonic, as is the next
         self._good_until = 0.0
         self._journal: JournalFacts | None = None
+        self._rates = FrameRates()
         self._engines: tuple[object, tuple[EngineFacts, ...]] = (None, ())
 
     def status(self) -> bytes:
@@ -89,6 +91,7 @@ class LivePage:
             destinations=self._destinations(config),
             engines=self._engines_of(config, roles),
             engines_loaded=loaded,
+            video=video_facts(self._exposition(), [video.name for video in config.video], self._rates, time.time()),
         )
 
     def _free_bytes(self) -> int | None:
@@ -105,15 +108,20 @@ class LivePage:
         return found
 
     def _destinations(self, config: Config) -> dict[str, DestinationFacts]:
-        up = self._exposition().values("edge_destination_up")
-        raised = self._exposition().raised_at("edge_deliveries_total")
+        exposition = self._exposition()
+        up = exposition.values("edge_destination_up")
+        attempts = [
+            (name, outcome == "done", at, reason)
+            for (name, outcome, reason), at in exposition.raised_at("edge_deliveries_total").items()
+        ]
+        attempts += [
+            (name, outcome == "sent", at, outcome)
+            for (name, outcome), at in exposition.raised_at("edge_live_results_total").items()
+        ]
         found = {}
-        for destination in config.destinations:
-            name = destination.name
-            good = [at for (where, outcome, _), at in raised.items() if where == name and outcome == "done"]
-            bad = [
-                (at, reason) for (where, outcome, reason), at in raised.items() if where == name and outcome != "done"
-            ]
+        for name in (destination.name for destination in config.destinations):
+            good = [at for where, done, at, _ in attempts if where == name and done]
+            bad = [(at, reason) for where, done, at, reason in attempts if where == name and not done]
             failure_at, failure = max(bad, default=(None, ""))
             answered = up.get((name,))
             found[name] = DestinationFacts(

@@ -17,6 +17,7 @@ _STATIC = {
     "/": ("page.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/live.js": ("live.js", "text/javascript; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 
@@ -29,6 +30,13 @@ class Page(Protocol):
 
     def thumbnail(self, name: str) -> bytes | None:
         """The PNG of that file name, or None where there is none to show."""
+
+
+class Video(Protocol):
+    """The live pictures."""
+
+    def watch(self, source: str) -> Answer | None:
+        """The stream of a source, or None where there is no such source."""
 
 
 def health_answer(views: Views, request: Request) -> Answer | None:
@@ -54,7 +62,7 @@ def metrics_only(views: Views) -> Callable[[Request], Answer]:
     return route
 
 
-def everything(views: Views, page: Page, any_host: bool) -> Callable[[Request], Answer]:
+def everything(views: Views, page: Page, any_host: bool, video: Video | None = None) -> Callable[[Request], Answer]:
     """The routes of `http`. `any_host`: a login guards them, and it does not matter by which name they are asked."""
     folder = files(__package__) / "static"
     static = {path: (kind, (folder / name).read_bytes()) for path, (name, kind) in _STATIC.items()}
@@ -70,6 +78,8 @@ def everything(views: Views, page: Page, any_host: bool) -> Callable[[Request], 
         if request.path == "/api/status":
             return Answer(200, "application/json", page.status())
         parent, _, name = request.path.rpartition("/")
+        if parent == "/live" and video is not None:
+            return video.watch(name) or _not_found(_PATHS)
         picture = page.thumbnail(name) if parent == "/thumbnails" else None
         return _not_found(_PATHS) if picture is None else Answer(200, "image/png", picture)
 

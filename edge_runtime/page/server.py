@@ -1,7 +1,7 @@
 """The HTTP server: GET only, a bounded number of short connections, TLS and login where they are asked for.
 
 Every answer ends its connection. One that lasts too long is cut off, and when all places are taken the oldest
-connection makes room: clients that are slow or silent keep nobody waiting.
+connection makes room: clients that are slow or silent keep nobody waiting. That goes for streams too.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from typing import Any
+from typing import Any, Protocol
 
 from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.page.access import Access
@@ -29,6 +30,10 @@ log = logging.getLogger("edge_runtime.http")
 CONNECTIONS = 64
 SILENCE_SECONDS = 10.0
 LONGEST_SECONDS = 20.0
+STREAM_SILENCE_SECONDS = 3.0
+_UNSENT_BYTES = 16_384
+"""What a stream may have lying unsent in the kernel: more would be a queue."""
+_IN_FLIGHT_BYTES = 262_144
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -48,13 +53,23 @@ class Request:
     host: str
 
 
+class Stream(Protocol):
+    """A body that is made while it is sent: each part is asked for when the connection has taken the one before."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The parts. It ends by itself, well within `LONGEST_SECONDS`."""
+
+    def close(self) -> None:
+        """Called once the connection is over, whether or not anything was asked for."""
+
+
 @dataclass(frozen=True)
 class Answer:
-    """A whole response."""
+    """A response: its body, or the stream of it."""
 
     status: int
     content_type: str
-    body: bytes
+    body: bytes | Stream
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -186,12 +201,28 @@ class _Handler(BaseHTTPRequestHandler):
         return Answer(401, "text/plain", b"a login is needed\n", ask)
 
     def _send(self, answer: Answer) -> None:
+        if isinstance(answer.body, bytes):
+            self._send_head(answer, {"Content-Length": str(len(answer.body))})
+            self.wfile.write(answer.body)
+            return
+        with closing(answer.body) as stream:
+            self._hold_no_queue()
+            self._send_head(answer, {})
+            for part in stream:
+                self.wfile.write(part)
+
+    def _send_head(self, answer: Answer, more: Mapping[str, str]) -> None:
         self.send_response(answer.status)
-        headers = {"Content-Type": answer.content_type, "Content-Length": str(len(answer.body))}
-        for name, value in {**headers, **_HEADERS, **answer.headers}.items():
+        for name, value in {"Content-Type": answer.content_type, **more, **_HEADERS, **answer.headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(answer.body)
+
+    def _hold_no_queue(self) -> None:
+        """Writing waits until the network has taken nearly all: the next part is made when it can go (tcp(7))."""
+        self.connection.settimeout(STREAM_SILENCE_SECONDS)
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _IN_FLIGHT_BYTES)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Requests are not logged: a path may carry anything."""

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edge_runtime import __version__
-from edge_runtime.config import Config
+from edge_runtime.config import Config, Video
 from edge_runtime.page.engines import EngineFacts
 from edge_runtime.page.journal import JournalFacts, Row
 from edge_runtime.page.results import ANSWERED, PICTURED, Picture, ResultSummary
@@ -36,8 +36,19 @@ class DestinationFacts:
 
 
 @dataclass(frozen=True)
+class VideoFacts:
+    """What the metrics say of a source since the daemon's start. None: not known, or never."""
+
+    state: str  # metrics.SOURCE_STATES, or down
+    frames: Mapping[str, int] = field(default_factory=dict)  # by outcome
+    in_time_per_second: float | None = None  # of the last seconds
+    last_frame_at: float | None = None  # Unix seconds
+    examination_open: bool | None = None
+
+
+@dataclass(frozen=True)
 class Facts:
-    """All that the page shows. `now` is Unix seconds; `results` and `pictures` are by job id."""
+    """All that the page shows. `now` is Unix seconds; `results` and `pictures` are by job id, `video` by source."""
 
     now: float
     roles: Sequence[RoleState]
@@ -52,6 +63,7 @@ class Facts:
     destinations: Mapping[str, DestinationFacts] = field(default_factory=dict)
     engines: Sequence[EngineFacts] = ()
     engines_loaded: bool = False
+    video: Mapping[str, VideoFacts] = field(default_factory=dict)
 
 
 def status_document(config: Config, facts: Facts) -> Document:
@@ -69,6 +81,7 @@ def status_document(config: Config, facts: Facts) -> Document:
             "reserve_bytes": config.spool.reserve_bytes,
             "instances": journal.instances if journal else {},
         },
+        "video": [_video(video, config, facts) for video in config.video],
         "job_counts": journal.job_counts if journal else {},
         "jobs": [_job(job, facts, journal) for job in journal.jobs] if journal else [],
         "timings": timings(facts.results, journal.jobs) if journal else [],
@@ -210,6 +223,20 @@ def _destination(name: str, kind: str, backlog: Sequence[Row], facts: Facts) -> 
         "last_success_seconds": age(facts.now, said.last_success_at),
         "last_failure_seconds": age(facts.now, said.last_failure_at),
         "last_failure": said.last_failure,
+    }
+
+
+def _video(video: Video, config: Config, facts: Facts) -> Document:
+    said = facts.video.get(video.name, VideoFacts(state="down"))
+    return {
+        "name": video.name,
+        "pipeline": video.pipeline,
+        "state": said.state,
+        "deadline_seconds": config.live_deadline_seconds(video),
+        "in_time_per_second": said.in_time_per_second,
+        "frames": dict(said.frames),
+        "last_frame_seconds": age(facts.now, said.last_frame_at),
+        "examination_open": said.examination_open,
     }
 
 

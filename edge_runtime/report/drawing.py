@@ -55,9 +55,10 @@ def magnification(rows: int, columns: int) -> int:
 def picture(pixels: Array, drawn: Sequence[Outlined], banner: str, marks: Sequence[str], lines: Sequence[str]) -> Array:
     """RGB uint8 (rows, columns, 3). Nothing written covers the image: banner above, marks, lines and legend below.
 
-    pixels: uint8 (rows, columns), the key image; outlines are drawn on it, magnified by a whole number.
+    pixels: uint8 (rows, columns) or RGB (rows, columns, 3), the key image; outlines are drawn on it, magnified by a
+    whole number.
     """
-    factor = magnification(*pixels.shape)
+    factor = magnification(*pixels.shape[:2])
     image = _outlined(pixels, drawn, factor)
     width = max(image.shape[1], _SMALLEST_WIDTH)
     font = _font(max(13, width // 42))
@@ -74,7 +75,7 @@ def picture(pixels: Array, drawn: Sequence[Outlined], banner: str, marks: Sequen
 
 def _outlined(pixels: Array, drawn: Sequence[Outlined], factor: int) -> Array:
     large = np.repeat(np.repeat(pixels, factor, axis=0), factor, axis=1)
-    rgb = np.stack([large] * 3, axis=-1)
+    rgb = np.stack([large] * 3, axis=-1) if large.ndim == 2 else large
     width = max(2, large.shape[1] // 400)
     for item in drawn:
         mask = item.mask
@@ -82,7 +83,7 @@ def _outlined(pixels: Array, drawn: Sequence[Outlined], factor: int) -> Array:
             rgb[outline(np.repeat(np.repeat(mask, factor, axis=0), factor, axis=1), width)] = colour(item.number)
         if item.rectangle is not None:
             top, left, bottom, right = (factor * edge for edge in item.rectangle)
-            area = np.zeros(large.shape, dtype=np.bool_)
+            area = np.zeros(large.shape[:2], dtype=np.bool_)
             area[top:bottom, left:right] = True
             rgb[outline(area, width)] = colour(item.number)
     return rgb

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_runtime import __version__
-from edge_runtime.domain import Answer, Finding, JobResult, StageRecord
+from edge_runtime.domain import BANNER, Answer, Finding, JobResult, StageRecord
 from edge_runtime.report.objects import Context
-from edge_runtime.report.statements import BANNER
 from edge_runtime.report.text import iso
 
 SCHEMA_VERSION = 1

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from edge_runtime import __version__
-from edge_runtime.domain import Code, Finding, JobResult, Mask, Predecessor, StageRecord
+from edge_runtime.domain import BANNER, Code, Finding, JobResult, Mask, Predecessor, StageRecord
 from edge_runtime.report.objects import Context
-from edge_runtime.report.statements import BANNER
 from edge_runtime.report.text import iso
 from edge_runtime.result_objects import ResultObject
 

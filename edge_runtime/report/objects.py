@@ -59,6 +59,11 @@ class Context:
         return self.original.uid("SeriesInstanceUID")
 
     @cached_property
+    def key_frame(self) -> int:
+        """The number of the frame of live video that this runtime stored as the image; 0 for a study."""
+        return self.original.number("InstanceNumber") if self.original.ascii("Manufacturer") == MANUFACTURER else 0
+
+    @cached_property
     def device_uid(self) -> str:
         """Device Observer UID, the same as long as the serial number is."""
         return named_uid("device", self.device_serial)
@@ -67,10 +72,20 @@ class Context:
         """The UID of one thing in this result, such as ("seg", "instance")."""
         return result_uid(self.digest, *purpose)
 
+    def number(self, number: int) -> int:
+        """The Instance Number of the object that is the `number`th of its kind in this result."""
+        return self.key_frame or number
+
+    def series_uid(self, kind: str) -> str:
+        """The series of one kind of result: one for each result; of key frames, one for each examination."""
+        if self.key_frame:
+            return named_uid("key frames", self.source_series_uid, self.result.pipeline, kind)
+        return self.uid(kind, "series")
+
     def series(self, kind: str) -> dict[str, Any]:
         """The arguments that highdicom's constructors share: series, instance and equipment."""
         return {
-            "series_instance_uid": self.uid(kind, "series"),
+            "series_instance_uid": self.series_uid(kind),
             "series_number": _SERIES_NUMBERS[kind],
             "manufacturer": MANUFACTURER,
             "manufacturer_model_name": MODEL,
@@ -101,6 +116,8 @@ class Context:
             date, time = names.split()
             setattr(dataset, date, when.strftime("%Y%m%d"))
             setattr(dataset, time, when.strftime("%H%M%S.%f"))
+        if self.key_frame:  # one series, so one date
+            dataset.SeriesDate, dataset.SeriesTime = (self.original.text(f"Series{part}") for part in ("Date", "Time"))
         dataset.ContributingEquipmentSequence = self._equipment(when.strftime("%Y%m%d%H%M%S.%f%z"))
 
     def _equipment(self, when: str) -> list[Any]:

@@ -3,60 +3,44 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.tag import Tag
 
-from edge_runtime.domain import SourceImage, Triple
+from edge_runtime.domain import JobResult, SourceImage, Triple
 from edge_runtime.errors import ReportFailed
+from edge_runtime.patient_and_study import (
+    OPTIONAL,
+    REQUIRED,
+    SEQUENCES,
+    UNREADABLE,
+    copy_patient_and_study,
+    copy_raw,
+    no_values_in_warnings,
+    value_of,
+)
 
-# PS3.3 C.7.1.1, C.7.2.1, C.7.2.2: type 2 attributes, written empty where the source has none
-_REQUIRED = (
-    "PatientName", "PatientID", "PatientBirthDate", "PatientSex",
-    "StudyInstanceUID", "StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID",
-)  # fmt: skip
-_OPTIONAL = (
-    "IssuerOfPatientID", "TypeOfPatientID", "PatientBirthTime", "OtherPatientNames", "EthnicGroup", "PatientComments",
-    "PatientSpeciesDescription", "PatientBreedDescription", "ResponsiblePerson", "ResponsiblePersonRole",
-    "ResponsibleOrganization", "PatientIdentityRemoved", "DeidentificationMethod", "QualityControlSubject",
-    "StudyDescription", "PatientAge", "PatientSize", "PatientWeight",
-)  # fmt: skip
-_SEQUENCES = (
-    "IssuerOfPatientIDQualifiersSequence", "OtherPatientIDsSequence", "PatientSpeciesCodeSequence",
-    "PatientBreedCodeSequence", "BreedRegistrationSequence", "DeidentificationMethodCodeSequence",
-    "IssuerOfAccessionNumberSequence",
-)  # fmt: skip
+__all__ = ["Original", "no_values_in_warnings", "read_original", "read_whole"]
+
 _EQUIPMENT = (
     "Manufacturer", "InstitutionName", "StationName", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions",
 )  # fmt: skip
 _IMAGE = (
     "SpecificCharacterSet", "TimezoneOffsetFromUTC", "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID",
+    "InstanceNumber", "SeriesDate", "SeriesTime",
     "FrameOfReferenceUID", "PositionReferenceIndicator", "ImagePositionPatient", "ImageOrientationPatient",
     "SliceThickness", "Rows", "Columns", "PatientOrientation", "Laterality", "BurnedInAnnotation",
     "LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod",
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
 )  # fmt: skip
-_WANTED = [*_REQUIRED, *_OPTIONAL, *_SEQUENCES, *_EQUIPMENT, *_IMAGE]
+_WANTED = [*REQUIRED, *OPTIONAL, *SEQUENCES, *_EQUIPMENT, *_IMAGE]
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
-_UNREADABLE = (OSError, InvalidDicomError, ValueError, TypeError, LookupError, AttributeError, NotImplementedError)
-
-
-@contextmanager
-def no_values_in_warnings() -> Iterator[None]:
-    """Silence the DICOM library's warnings, which quote the values they are about."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +51,7 @@ class Original:
 
     def text(self, keyword: str) -> str | None:
         """The value as text (several joined by a backslash), or None where it is absent, empty or broken."""
-        value = self._value(self.dataset, keyword)
+        value = value_of(self.dataset, keyword)
         if value is None or isinstance(value, str):
             return (value or "").strip() or None
         try:
@@ -81,16 +65,20 @@ class Original:
         Raises:
             ReportFailed: it is absent or not a UID (PS3.5 section 9.1).
         """
-        element = self.dataset.get_item(Tag(tag_for_keyword(keyword)))
-        stored = getattr(element, "value", None) or b""
-        uid = (stored.decode("ascii", "replace") if isinstance(stored, bytes) else str(stored)).rstrip(" \0")
+        uid = self.ascii(keyword)
         if len(uid) > 64 or _UID.fullmatch(uid) is None:
             raise ReportFailed(f"the images have no valid {keyword}; no DICOM result can be placed beside them")
         return uid
 
+    def ascii(self, keyword: str) -> str:
+        """A value of ASCII text, left as raw as it is stored; "" where there is none."""
+        element = self.dataset.get_item(Tag(tag_for_keyword(keyword)))
+        stored = getattr(element, "value", None) or b""
+        return (stored.decode("ascii", "replace") if isinstance(stored, bytes) else str(stored)).rstrip(" \0")
+
     def number(self, keyword: str) -> int:
         """A whole number, 0 where there is none."""
-        value = self._value(self.dataset, keyword)
+        value = value_of(self.dataset, keyword)
         return value if isinstance(value, int) else 0
 
     def place(self, frame_number: int | None) -> tuple[Triple, tuple[Triple, Triple]] | None:
@@ -100,8 +88,8 @@ class Original:
         """
         position = orientation = None
         for group in self._groups(frame_number):
-            position = position or _numbers(self._value(group, "ImagePositionPatient"), 3)
-            orientation = orientation or _numbers(self._value(group, "ImageOrientationPatient"), 6)
+            position = position or _numbers(value_of(group, "ImagePositionPatient"), 3)
+            orientation = orientation or _numbers(value_of(group, "ImageOrientationPatient"), 6)
         if position is None or orientation is None:
             return None
         p, o = position, orientation
@@ -111,50 +99,20 @@ class Original:
         if frame_number is None:
             yield self.dataset
             return
-        frames = self._value(self.dataset, "PerFrameFunctionalGroupsSequence") or []
-        shared = self._value(self.dataset, "SharedFunctionalGroupsSequence") or []
+        frames = value_of(self.dataset, "PerFrameFunctionalGroupsSequence") or []
+        shared = value_of(self.dataset, "SharedFunctionalGroupsSequence") or []
         for item in [*frames[frame_number - 1 : frame_number], *shared[:1]]:
             for keyword in ("PlanePositionSequence", "PlaneOrientationSequence"):
-                yield from self._value(item, keyword) or []
-
-    @staticmethod
-    def _value(dataset: Any, keyword: str) -> Any:
-        with no_values_in_warnings():
-            try:
-                return dataset.get(keyword)
-            except _UNREADABLE:
-                return None
+                yield from value_of(item, keyword) or []
 
     def copy_patient_and_study(self, target: Any) -> None:
         """Put the Patient and Study modules into `target` as stored, with their character set, broken or not."""
-        character_set = self._value(self.dataset, "SpecificCharacterSet")
-        if character_set:
-            target.SpecificCharacterSet = character_set
-        for keyword in _REQUIRED:
-            if not self._copy_raw(keyword, target):
-                setattr(target, keyword, None)
-        for keyword in _OPTIONAL:
-            self._copy_raw(keyword, target)
-        for keyword in _SEQUENCES:
-            items = self._value(self.dataset, keyword)
-            if items and _readable(items):
-                setattr(target, keyword, items)
+        copy_patient_and_study(self.dataset, target)
 
     def copy_equipment(self, target: Any) -> bool:
         """Put the equipment that made the image into `target`; False where it does not name its manufacturer."""
-        named = [self._copy_raw(keyword, target) for keyword in _EQUIPMENT]
+        named = [copy_raw(self.dataset, keyword, target) for keyword in _EQUIPMENT]
         return named[0]
-
-    def _copy_raw(self, keyword: str, target: Any) -> bool:
-        tag = Tag(tag_for_keyword(keyword))
-        element = self.dataset.get_item(tag)
-        value = getattr(element, "value", None)
-        if not isinstance(value, bytes) or not value.strip(b" \0") or len(value) > 65534:
-            return False
-        value += b" " * (len(value) % 2)
-        vr = dictionary_VR(tag)
-        target[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True)
-        return True
 
 
 def _numbers(value: Any, count: int) -> list[float] | None:
@@ -163,15 +121,6 @@ def _numbers(value: Any, count: int) -> list[float] | None:
     except (TypeError, ValueError):
         return None
     return numbers if len(numbers) == count else None
-
-
-def _readable(items: Any) -> bool:
-    """True once every value inside has been decoded, so that none is written in the source's encoding."""
-    with no_values_in_warnings():
-        try:
-            return all(list(item.iterall()) is not None for item in items)
-        except _UNREADABLE:
-            return False
 
 
 def read_original(source: SourceImage, originals: Mapping[str, Path]) -> Original:
@@ -186,8 +135,25 @@ def read_original(source: SourceImage, originals: Mapping[str, Path]) -> Origina
     try:
         with no_values_in_warnings():
             dataset: Dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_WANTED)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ReportFailed(
             f"a stored image cannot be read ({type(error).__name__}); check the spool's disk, then retry the job"
         ) from None
     return Original(dataset)
+
+
+def read_whole(result: JobResult, originals: Mapping[str, Path]) -> Any:
+    """The first stored image with its pixels, each value as stored.
+
+    Raises:
+        ReportFailed: the file is not known, or cannot be read as DICOM.
+    """
+    path = originals.get(result.sources[0].sop_instance_uid)
+    if path is None:
+        raise ReportFailed("the key frame is not in the spool; cancel the job")
+    try:
+        with no_values_in_warnings():
+            dataset: Dataset = pydicom.dcmread(path)
+    except UNREADABLE as error:
+        raise ReportFailed(f"the key frame cannot be read ({type(error).__name__}); check the spool's disk") from None
+    return dataset

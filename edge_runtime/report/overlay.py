@@ -11,7 +11,7 @@ from highdicom.sc import SCImage
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from edge_runtime.domain import Code, Geometry, JobResult, KeyImage, SourceImage
+from edge_runtime.domain import BANNER, Code, Geometry, JobResult, KeyImage, SourceImage
 from edge_runtime.report import statements
 from edge_runtime.report.drawing import Outlined, picture
 from edge_runtime.report.objects import Context, code_item
@@ -43,9 +43,7 @@ def build_overlays(context: Context, originals: Mapping[str, Path]) -> list[Any]
 def _capture(context: Context, key: KeyImage, number: int, source: SourceImage | None, original: Original) -> Any:
     result = context.result
     drawn = _drawn(result, key) if source is not None else []
-    pixels = picture(
-        key.pixels, drawn, statements.BANNER, _plain(statements.marks(result)), _lines(result, key, source)
-    )
+    pixels = picture(key.pixels, drawn, BANNER, _plain(statements.marks(result)), _lines(result, key, source))
     dataset = SCImage(
         pixel_array=pixels,
         photometric_interpretation="RGB",
@@ -54,7 +52,7 @@ def _capture(context: Context, key: KeyImage, number: int, source: SourceImage |
         patient_orientation=("L", "P"),
         study_instance_uid=context.study_uid,
         sop_instance_uid=context.uid("overlay", "instance", str(number)),
-        instance_number=number,
+        instance_number=context.number(number),
         transfer_syntax_uid=ExplicitVRLittleEndian,
         **context.series("overlay"),
     )
@@ -62,9 +60,11 @@ def _capture(context: Context, key: KeyImage, number: int, source: SourceImage |
     dataset.Laterality = original.text("Laterality")
     dataset.ConversionType = "WSD"
     del dataset.DateOfSecondaryCapture, dataset.TimeOfSecondaryCapture
-    dataset.BurnedInAnnotation = "YES" if original.text("BurnedInAnnotation") == "YES" else "NO"
-    dataset.DerivationDescription = plain(f"Outlines and text of {statements.identity(result)}; {statements.BANNER}")
-    dataset.ImageComments = plain("; ".join([statements.BANNER, *statements.marks(result)]))
+    told = original.text("BurnedInAnnotation")
+    if told is not None or not context.key_frame:  # a video signal may carry text of its own
+        dataset.BurnedInAnnotation = "YES" if told == "YES" else "NO"
+    dataset.DerivationDescription = plain(f"Outlines and text of {statements.identity(result)}; {BANNER}")
+    dataset.ImageComments = plain("; ".join([BANNER, *statements.marks(result)]))
     _copy_lossy(original, dataset)
     if source is not None:
         dataset.SourceImageSequence = [_reference(source)]
@@ -100,7 +100,7 @@ def _drawn(result: JobResult, key: KeyImage) -> list[Outlined]:
     drawn = []
     for mask in result.analysis.masks:
         plane = mask.voxels[index]
-        if plane.shape == key.pixels.shape and plane.any():
+        if plane.shape == key.pixels.shape[:2] and plane.any():
             drawn.append(Outlined(mask.number, plain(f"Segment {mask.number}: {mask.label}"), mask=plane))
     first = max((mask.number for mask in result.analysis.masks), default=0) + 1
     boxed = [finding for finding in result.analysis.findings if finding.box is not None]

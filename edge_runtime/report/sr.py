@@ -75,7 +75,7 @@ def build_sr(
         evidence=_evidence(context, segmentation_uid),
         content=content[0],
         sop_instance_uid=context.uid("sr", "instance"),
-        instance_number=1,
+        instance_number=context.number(1),
         is_complete=result.analysis.complete,
         is_final=False,
         is_verified=False,
@@ -267,7 +267,7 @@ def _references(context: Context, segmentation_uid: str | None) -> list[Any]:
         item = Dataset()
         item.ReferencedSOPClassUID = seg.SOP_CLASS_UID
         item.ReferencedSOPInstanceUID = segmentation_uid
-        series.append((context.uid("seg", "series"), [item]))
+        series.append((context.series_uid("seg"), [item]))
     study = Dataset()
     study.StudyInstanceUID = context.study_uid
     study.ReferencedSeriesSequence = []

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from edge_runtime import __version__
-from edge_runtime.domain import Answer, Finding, JobResult, StageOutcome, StageRecord
-
-BANNER = "NOT FOR DIAGNOSIS - UNVERIFIED AI RESULT"
+from edge_runtime.domain import BANNER, Answer, Finding, JobResult, StageOutcome, StageRecord
 
 _OUTCOMES = {
     StageOutcome.RAN: "ran",

@@ -64,14 +64,14 @@ def thumbnail(result: JobResult) -> Array | None:
     if not result.key_images:
         return None
     key = result.key_images[len(result.key_images) // 2]
-    rows, columns = key.pixels.shape
+    rows, columns = key.pixels.shape[:2]
     scale = min(1.0, LONGEST_SIDE / max(rows, columns))
     size = (max(1, round(columns * scale)), max(1, round(rows * scale)))
     small = np.asarray(Image.fromarray(key.pixels).resize(size, Image.Resampling.BOX))
-    picture = np.stack([small] * 3, axis=-1)
+    picture = np.stack([small] * 3, axis=-1) if small.ndim == 2 else small.copy()
     for mask in result.analysis.masks:
         plane = mask.voxels[key.slice_index]
-        if plane.shape == key.pixels.shape and plane.any():
+        if plane.shape == key.pixels.shape[:2] and plane.any():
             shape = Image.fromarray(plane.astype(np.uint8) * 255).resize(size, Image.Resampling.NEAREST)
             picture[outline(np.asarray(shape) > 0, 1)] = colour(mask.number)
     return picture

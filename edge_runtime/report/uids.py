@@ -20,8 +20,8 @@ def named_uid(*parts: str) -> str:
 
 
 def result_digest(result: JobResult, writer_version: str = WRITER_VERSION) -> str:
-    """Hex SHA-256 over inputs (in any order), engines, pipeline, stages, revision, writer; not over times."""
-    identity = {
+    """Hex SHA-256 over inputs (in any order), engines, pipeline, stages, revision, writer, colour; not over times."""
+    identity: dict[str, object] = {
         "inputs": sorted([i.sop_instance_uid, i.sha256] for i in result.inputs),
         "engines": [[s.stage, s.engine.sha256] for s in result.analysis.stages],
         "pipeline": result.pipeline,
@@ -29,6 +29,8 @@ def result_digest(result: JobResult, writer_version: str = WRITER_VERSION) -> st
         "revision": result.revision,
         "writer": writer_version,
     }
+    if any(key.pixels.ndim == 3 for key in result.key_images):
+        identity["colour"] = True  # shown in grey before
     return hashlib.sha256(json.dumps(identity, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

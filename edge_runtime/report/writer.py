@@ -19,7 +19,7 @@ from edge_runtime.errors import EdgeRuntimeError, ReportFailed, SpoolFull
 from edge_runtime.report.event import Announcement, event_json
 from edge_runtime.report.json_result import result_json
 from edge_runtime.report.objects import Context, part10, sha256
-from edge_runtime.report.originals import Original, read_original
+from edge_runtime.report.originals import Original, read_original, read_whole
 from edge_runtime.report.overlay import build_overlays
 from edge_runtime.report.seg import build_seg, no_segmentation
 from edge_runtime.report.sr import build_sr
@@ -79,6 +79,9 @@ def write_results(
         )
         put(ResultKind.SR, "sr.dcm", report)
     if ResultKind.OVERLAY in kinds:
+        if context.key_frame:  # nobody else has the image that the results speak of
+            frame = _told(ResultKind.OVERLAY, result, lambda: read_whole(result, originals))
+            put(ResultKind.OVERLAY, "frame.dcm", frame)
         overlays = _told(ResultKind.OVERLAY, result, lambda: build_overlays(context, originals))
         for number, overlay in enumerate(overlays, start=1):
             put(ResultKind.OVERLAY, f"overlay-{number}.dcm", overlay)

@@ -135,16 +135,16 @@ class Collector:
         """The pipelines that do not take the instance, each with what speaks against it."""
         arrival = receipt.arrival
         against: dict[str, str] = {}
-        for pipeline in self._config.pipelines:
-            slices = pipeline.match.minimum_slices  # counted when the series is whole
-            reason = matches(header, pipeline.match, slices, arrival.caller_ae_title, arrival.called_ae_title)
+        for pipeline in self._config.series_pipelines:
+            slices = pipeline.wanted.minimum_slices  # counted when the series is whole
+            reason = matches(header, pipeline.wanted, slices, arrival.caller_ae_title, arrival.called_ae_title)
             if reason is not None or not header.has_pixels:
                 against[pipeline.name] = reason or "no pixels"
         return against
 
     def _match(self, receipt: Receipt, header: SeriesHeader) -> bool:
         against = self._against(receipt, header)
-        taking = [p for p in self._config.pipelines if p.name not in against]
+        taking = [p for p in self._config.series_pipelines if p.name not in against]
         if taking:
             return self._take(receipt, header, taking)
         reasons = ", ".join(f"{name}: {reason}" for name, reason in against.items())

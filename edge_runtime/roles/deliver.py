@@ -86,9 +86,9 @@ def run(config: Config, link: Link, metrics: Metrics) -> None:
         log.warning("deliveries interrupted by the last end go again", extra={"event": {"count": interrupted}})
     link.ready()
     _count_backlog(config, spool, metrics)
-    if all(spool.deliveries.next_due_at(destination.name) is None for destination in config.destinations):
+    if all(spool.deliveries.next_due_at(destination.name) is None for destination in config.delivery_destinations):
         link.hinted.wait(PREPARE_AFTER_SECONDS)  # nothing to deliver: the cores are for infer, which starts now too
-    workers = [_worker(destination, config, spool, link, metrics) for destination in config.destinations]
+    workers = [_worker(destination, config, spool, link, metrics) for destination in config.delivery_destinations]
     for worker in workers:
         worker.start()
     while not link.stopped.is_set():
@@ -105,14 +105,14 @@ def run(config: Config, link: Link, metrics: Metrics) -> None:
 
 def _count_backlog(config: Config, spool: Spool, metrics: Metrics) -> None:
     counts = {(row["destination"], row["state"]): row["n"] for row in spool.deliveries.backlog()}
-    for destination in config.destinations:
+    for destination in config.delivery_destinations:
         since = spool.deliveries.waiting_since(destination.name)
         age = 0.0 if since is None else max(0.0, time.time() - since)
         metrics.set("edge_delivery_oldest_waiting_seconds", age, destination=destination.name)
         for state in DELIVERY_STATES:
             count = counts.get((destination.name, state), 0)
             metrics.set("edge_deliveries", count, destination=destination.name, state=state)
-    known = {destination.name for destination in config.destinations}
+    known = {destination.name for destination in config.delivery_destinations}
     stray = {name: n for (name, state), n in counts.items() if state == "queued" and name not in known}
     explain_deliveries(spool.journal, stray)
     metrics.set("edge_deliveries_without_destination", sum(stray.values()))

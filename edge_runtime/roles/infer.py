@@ -1,27 +1,108 @@
-"""infer: owns the accelerator. Loads the engines and runs their golden inputs, then works."""
+"""infer: owns the accelerator. Loads engines, runs their golden inputs, then works on studies and live frames."""
 
 from __future__ import annotations
 
-from edge_runtime.compose import compose_pipelines
+import gc
+import sys
+from collections.abc import Callable
+
+from edge_runtime.compose import Claimed, compose_claimed, compose_pipeline, lanes_for, runs_at_once
 from edge_runtime.config import Config
-from edge_runtime.engines.required import engine_marks
+from edge_runtime.engines.required import engine_marks, studies_apart
+from edge_runtime.frames.channels import Channels
 from edge_runtime.roles.link import Link
-from edge_runtime.spool.spool import open_spool
+from edge_runtime.schedule.arbiter import Arbiter
+from edge_runtime.schedule.claim import Claim
+from edge_runtime.schedule.estimates import Estimates
+from edge_runtime.spool.spool import Spool, open_spool
+from edge_runtime.stages.pipeline import Pipeline
 from edge_runtime.telemetry.metrics import Metrics
 
 WARM_BOUND_SECONDS = 900.0
+BEAT_SECONDS = 1.0
+LIVE_SWITCH_SECONDS = 0.0005
+"""A live frame waits no longer for another thread's Python."""
 
 
 def run(config: Config, link: Link, metrics: Metrics) -> None:
     """Infer until stopped."""
     spool = open_spool(config)
+    if link.channels is not None:
+        _run_live(config, link, metrics, spool, link.channels)
+    else:
+        run_studies(config, link, metrics, spool)
+
+
+def run_studies(
+    config: Config, link: Link, metrics: Metrics, spool: Spool, each_turn: Callable[[], None] | None = None
+) -> None:
+    """Load what studies need and work on them until stopped; `each_turn` is called every now and then."""
     with link.progress("load", "", WARM_BOUND_SECONDS):
         link.engines(engine_marks(config))  # before they are read: what is exchanged meanwhile counts as other
-        pipelines = compose_pipelines(config, metrics)
-        for pipeline in pipelines.values():
-            pipeline.warm()
+        pipelines = {p.name: compose_pipeline(p, config.engines, metrics) for p in config.series_pipelines}
+        _warm(list(pipelines.values()))
     link.ready()
+    _work(config, spool, link, metrics, pipelines, {}, each_turn)
+
+
+def _run_live(config: Config, link: Link, metrics: Metrics, spool: Spool, channels: Channels) -> None:
+    """Live frames, and studies beside them where those are short."""
+    with link.progress("load", "", WARM_BOUND_SECONDS):
+        link.engines(engine_marks(config))
+        capacity = runs_at_once(config)
+        arbiter = Arbiter(capacity, metrics)
+        names = dict.fromkeys(video.pipeline for video in config.video)
+        lanes = lanes_for(capacity)
+        live = {name: _claimed(config, name, metrics, arbiter, lanes, Estimates()) for name in names}
+        series = () if studies_apart(config) else config.series_pipelines
+        studies = {p.name: _claimed(config, p.name, metrics, arbiter, 1, None)[0] for p in series}
+        _warm([one.pipeline for each in live.values() for one in each])
+        _warm([one.pipeline for one in studies.values()])
+    from edge_runtime.roles.frames import LiveFrames  # what handles frames is loaded when the engines are
+
+    gc.collect()
+    gc.freeze()
+    sys.setswitchinterval(LIVE_SWITCH_SECONDS)
+    frames = LiveFrames(config, channels, live, capacity, metrics)
+    frames.start()
+    link.ready()
+    if studies:
+        pipelines = {name: one.pipeline for name, one in studies.items()}
+        claims = {name: one.claim for name, one in studies.items()}
+        _work(config, spool, link, metrics, pipelines, claims, frames.check)
+    while not link.stopped.is_set():
+        link.beat()
+        frames.check()
+        link.stopped.wait(BEAT_SECONDS)
+    frames.stop()
+
+
+def _claimed(
+    config: Config, name: str, metrics: Metrics, arbiter: Arbiter, lanes: int, estimates: Estimates | None
+) -> tuple[Claimed, ...]:
+    pipeline = config.pipeline(name)
+    assert pipeline is not None
+    claimed = compose_claimed(pipeline, config.engines, metrics, arbiter, lanes, estimates)
+    for one in claimed:
+        one.claim.on_promotion = lambda: metrics.count("edge_schedule_promotions_total", pipeline=name)
+    return claimed
+
+
+def _warm(pipelines: list[Pipeline]) -> None:
+    for pipeline in pipelines:
+        pipeline.warm()
+
+
+def _work(
+    config: Config,
+    spool: Spool,
+    link: Link,
+    metrics: Metrics,
+    pipelines: dict[str, Pipeline],
+    claims: dict[str, Claim],
+    each_turn: Callable[[], None] | None,
+) -> None:
     from edge_runtime.roles.inference import recover_jobs, work  # what reads images is loaded when the engines are
 
     recover_jobs(spool)
-    work(config, spool, link, metrics, pipelines)
+    work(config, spool, link, metrics, pipelines, claims, each_turn)

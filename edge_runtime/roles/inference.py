@@ -8,6 +8,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 
 from edge_runtime.assemble.decoder import DecodePool
 from edge_runtime.config import Config
@@ -24,6 +25,8 @@ from edge_runtime.roles.answers import count_answers
 from edge_runtime.roles.collect import BATCH, Collector
 from edge_runtime.roles.link import Link
 from edge_runtime.roles.study import Study, conclude
+from edge_runtime.schedule.arbiter import RunClass
+from edge_runtime.schedule.claim import Claim
 from edge_runtime.spool.jobs import Job
 from edge_runtime.spool.results import save_result
 from edge_runtime.spool.spool import Spool
@@ -49,7 +52,14 @@ class JobRunner(threading.Thread):
     """Runs pending jobs one at a time, the earliest deadline first."""
 
     def __init__(
-        self, config: Config, spool: Spool, link: Link, metrics: Metrics, pipelines: dict[str, Pipeline], ahead: Ahead
+        self,
+        config: Config,
+        spool: Spool,
+        link: Link,
+        metrics: Metrics,
+        pipelines: dict[str, Pipeline],
+        claims: dict[str, Claim],
+        ahead: Ahead,
     ) -> None:
         super().__init__(name="job-runner", daemon=True)
         self.wake = threading.Event()
@@ -59,6 +69,7 @@ class JobRunner(threading.Thread):
         self._link = link
         self._metrics = metrics
         self._pipelines = pipelines
+        self._claims = claims
         self._ahead = ahead
 
     def run(self) -> None:
@@ -135,6 +146,9 @@ class JobRunner(threading.Thread):
         objects = self._ahead.take(receipts)
         if following is not None:
             self._ahead.go_on(self._spool.instances.of_job(following.id))
+        if job.pipeline in self._claims:
+            left = job.deadline_at - time.time()
+            self._claims[job.pipeline].begin(RunClass.STUDY, time.monotonic() + left)
         result = conclude(study, config, pipeline, objects, job.deadline_at - time.time())
         save_result(result, self._spool.layout.job(job.id))
         self._spool.jobs.step(job.id, "conclude")
@@ -166,8 +180,16 @@ def recover_jobs(spool: Spool, event: str = "interrupt") -> None:
         spool.jobs.step(job.id, "conclude" if whole else event)
 
 
-def work(config: Config, spool: Spool, link: Link, metrics: Metrics, pipelines: dict[str, Pipeline]) -> None:
-    """Collect series and run their jobs until stopped.
+def work(
+    config: Config,
+    spool: Spool,
+    link: Link,
+    metrics: Metrics,
+    pipelines: dict[str, Pipeline],
+    claims: dict[str, Claim],
+    each_turn: Callable[[], None] | None = None,
+) -> None:
+    """Collect series and run their jobs until stopped. `claims`: in whose name they run beside live frames.
 
     Raises:
         EngineError: the device or an engine is lost.
@@ -178,12 +200,14 @@ def work(config: Config, spool: Spool, link: Link, metrics: Metrics, pipelines: 
     pool = DecodePool(config.decode, metrics)
     ahead = Ahead(lambda receipt: pool.submit(spool.store.path(receipt.id)))
     collector = Collector(config, spool, metrics, ahead.start)
-    runner = JobRunner(config, spool, link, metrics, pipelines, ahead)
+    runner = JobRunner(config, spool, link, metrics, pipelines, claims, ahead)
     runner.start()
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOOKING_NICENESS)  # this thread alone
     counts_at = 0.0
     while not link.stopped.is_set() and runner.broken is None:
         link.beat()
+        if each_turn is not None:
+            each_turn()
         if not runner.is_alive():
             raise InferenceFailed("the thread that runs jobs has ended; its last words are in the log")
         try:

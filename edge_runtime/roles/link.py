@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from edge_runtime.errors import EXIT_FAILURE
+from edge_runtime.frames.channels import Channels
 from edge_runtime.telemetry.metrics import Sample
 
 REPORT_EVERY_SECONDS = 0.5
@@ -46,7 +47,15 @@ def send(end: socket.socket, message: dict[str, Any]) -> bool:
 class Link:
     """The role's end. `stopped` is set when the supervisor asks, or is gone."""
 
-    def __init__(self, end: socket.socket, snapshot: Callable[[], list[Sample]]) -> None:
+    def __init__(
+        self,
+        end: socket.socket,
+        snapshot: Callable[[], list[Sample]],
+        source: str = "",
+        channels: Channels | None = None,
+    ) -> None:
+        self.source = source  # of live frames: what this process captures
+        self.channels = channels  # what the processes of live frames share; None without video
         self.stopped = threading.Event()
         self.hinted = threading.Event()
         self.replaced = False  # with `stopped`: the daemon goes on, with another process in this role

@@ -1,4 +1,4 @@
-"""The entry of a role's process: `python -m edge_runtime.roles.main ROLE FD CONFIG [--set ...]`."""
+"""The entry of a role's process: `python -m edge_runtime.roles.main ROLE[-SOURCE] FD CONFIG [KEY.PATH=VALUE ...]`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Protocol, cast
 
 from edge_runtime.config import Config
 from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EdgeRuntimeError
+from edge_runtime.frames.channels import inherited_channels
 from edge_runtime.metrics import METRICS, label_values
 from edge_runtime.roles.link import Link
 from edge_runtime.spool.layout import Layout, hold
@@ -28,6 +29,9 @@ ROLE_MODULES = {
     "infer": "edge_runtime.roles.infer",
     "report": "edge_runtime.roles.report",
     "deliver": "edge_runtime.roles.deliver",
+    "studies": "edge_runtime.roles.studies",
+    "capture": "edge_runtime.roles.capture",
+    "live": "edge_runtime.roles.live",
 }
 """Imported when chosen, so that a role loads only what it needs."""
 
@@ -42,6 +46,7 @@ class RoleModule(Protocol):
 def main(arguments: Sequence[str]) -> int:
     """Run one role; its exit code."""
     name, descriptor, config_path, *overrides = arguments
+    kind, _, source = name.partition("-")
     start_logging(name)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -50,11 +55,11 @@ def main(arguments: Sequence[str]) -> int:
     try:
         config = read_schema(Config, Path(config_path), overrides)
         metrics = RoleMetrics(METRICS, label_values(config))
-        link = Link(socket.socket(fileno=int(descriptor)), metrics.snapshot)
+        link = Link(socket.socket(fileno=int(descriptor)), metrics.snapshot, source, inherited_channels())
         link.configured(config_path)
         link.start()
         with hold(Layout(Path(config.spool.path)).run / f"{name}.lock", wait_seconds=5.0):
-            module = cast("RoleModule", importlib.import_module(ROLE_MODULES[name]))
+            module = cast("RoleModule", importlib.import_module(ROLE_MODULES[kind]))
             module.run(config, link, metrics)
             link.flush()
     except EdgeRuntimeError as error:

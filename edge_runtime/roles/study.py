@@ -52,8 +52,8 @@ def conclude(
     """
     image = assemble(objects, kind=pipeline.input_kind)
     planes = len(image.sources)
-    if planes < config.match.minimum_slices:
-        raise AssemblyRefused("minimum_slices", f"{planes} of at least {config.match.minimum_slices} slices came")
+    if planes < config.wanted.minimum_slices:
+        raise AssemblyRefused("minimum_slices", f"{planes} of at least {config.wanted.minimum_slices} slices came")
     analysis = pipeline.run(image, seconds_left, trace)
     return JobResult(
         job_id=study.job_id,

@@ -92,6 +92,19 @@ class InstanceTable:
             )
         return state
 
+    def own(self, instance_id: str, series_key: str) -> None:
+        """Note that this runtime made the instance, as the image that a job of that series is made of."""
+        with self._journal.write(durable=False) as db:
+            if self.state(instance_id) == "stored":
+                self.step(instance_id, "own", "taken by this runtime")
+            db.execute("UPDATE instances SET series_key = ? WHERE id = ?", (series_key, instance_id))
+
+    def count_series(self, series_instance_uid: str) -> int:
+        """How many jobs' series have that UID: key frames of one examination share it, and each is a job."""
+        query = "SELECT count(*) AS n FROM series WHERE series_instance_uid = ?"
+        row = self._journal.row(query, series_instance_uid)
+        return 0 if row is None else int(row["n"])
+
     def add_series(self, key: str, study_uid: str, series_uid: str, accession: str, header: dict[str, Any]) -> None:
         """Note a series the first time it is seen."""
         with self._journal.write(durable=False) as db:

@@ -18,8 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.errors import SpoolError
-from edge_runtime.spool.instance_format import DATA_SET_OFFSET, BrokenHeader, decode_receipt, encode_header
+from edge_runtime.spool.instance_format import (
+    DATA_SET_OFFSET,
+    RECEIPT_OFFSET,
+    BrokenHeader,
+    decode_receipt,
+    encode_header,
+    encode_receipt,
+)
 from edge_runtime.spool.instance_incoming import IncomingInstance, Space, spool_error, write_all
+from edge_runtime.spool.layout import write_durably
 from edge_runtime.spool.receipt import Arrival, Receipt
 
 log = logging.getLogger("edge_runtime.spool")
@@ -136,6 +144,23 @@ class InstanceStore:
             undo.pop_all()
         return IncomingInstance(receipt_id, arrival, folder, file, self._space, grant_bytes, self._sync)
 
+    def add(self, receipt: Receipt, data_set: bytes) -> None:
+        """Make an instance that is here whole durable: there is all of it, or nothing.
+
+        Raises:
+            SpoolFull: below the reserve, or the disk did not take it.
+            SpoolError: any other failure of the disk.
+        """
+        content = encode_header(receipt.arrival)[:RECEIPT_OFFSET] + encode_receipt(receipt) + data_set
+        grant_bytes = self._space.grant(len(content))
+        try:
+            os.close(self._open_folder(hour_of(receipt.id)))
+            write_durably(self.path(receipt.id), content)
+        except OSError as error:
+            raise spool_error(error, "writing an instance file") from error
+        finally:
+            self._space.give_back(grant_bytes)
+
     def path(self, receipt_id: str) -> Path:
         """Where the instance file is, or would be.
 
@@ -208,6 +233,7 @@ class InstanceStore:
         path = self.path(receipt_id)
         try:
             path.unlink(missing_ok=True)
+            path.with_name(f"{path.name}.part").unlink(missing_ok=True)
         except OSError as error:
             raise SpoolError(f"instance {receipt_id} cannot be removed: {error.strerror}") from error
         if path.parent.name != time.strftime("%Y%m%d%H", time.gmtime()):

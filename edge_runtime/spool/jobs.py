@@ -74,6 +74,14 @@ def new_id(now: float) -> str:
     return f"{int(now * 1000):011x}-{secrets.token_hex(4)}"
 
 
+def job_record(job: Job, instance_ids: Sequence[str]) -> dict[str, Any]:
+    """What job.json says: what the job is made of, and nothing that passes."""
+    record = {**asdict(job), "schema_version": JOB_FILE_VERSION, "instances": list(instance_ids)}
+    for passing in ("state", "reason", "attempts", "report_attempts", "interruptions", "ended_at"):
+        del record[passing]
+    return record
+
+
 def _job(row: sqlite3.Row) -> Job:
     return Job(**dict(row))
 
@@ -105,6 +113,10 @@ class JobTable:
     def all(self, limit: int = 1000) -> list[Job]:
         """The newest jobs first."""
         return [_job(row) for row in self._journal.rows("SELECT * FROM jobs ORDER BY created_at DESC LIMIT ?", limit)]
+
+    def ids(self) -> set[str]:
+        """The ids of all jobs that were ever noted."""
+        return {row["id"] for row in self._journal.rows("SELECT id FROM jobs")}
 
     def counts(self) -> dict[tuple[str, str], int]:
         """How many jobs each pipeline has in each state."""
@@ -189,10 +201,7 @@ class JobTable:
         folder.mkdir(mode=0o700, exist_ok=True)
         sync_folder(folder.parent)
         (folder / "result.json").unlink(missing_ok=True)  # of an attempt on fewer images
-        record = {**asdict(job), "schema_version": JOB_FILE_VERSION, "instances": list(instance_ids)}
-        for passing in ("state", "reason", "attempts", "report_attempts", "interruptions", "ended_at"):
-            del record[passing]
-        write_durably(folder / "job.json", json.dumps(record, indent=1).encode())
+        write_durably(folder / "job.json", json.dumps(job_record(job, instance_ids), indent=1).encode())
 
     def mark_cancelled(self, job: Job) -> None:
         """Say in its folder that the job was cancelled, so that it stays so even when the journal is lost."""

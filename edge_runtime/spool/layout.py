@@ -27,6 +27,7 @@ class Layout:
     """The folders of a spool.
 
     VERSION  journal.sqlite  retired.jsonl  instances/<hour>/<id>.dcm  jobs/<id>/  damaged/  run/<role>.lock
+    examinations/<source>.json
     """
 
     def __init__(self, root: Path) -> None:
@@ -34,6 +35,7 @@ class Layout:
         self.instances = root / "instances"
         self.jobs = root / "jobs"
         self.run = root / "run"
+        self.examinations = root / "examinations"
         self.journal = root / "journal.sqlite"
         self.retired = root / "retired.jsonl"
         self.version = root / "VERSION"

@@ -24,7 +24,7 @@ import numpy as np
 from edge_runtime.domain import Array, JobResult
 from edge_runtime.errors import SpoolError, SpoolFull
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Goes up with each new field, which has a default: that is what older results, which are still read, then say."""
 
 _JSON = "result.json"

@@ -11,6 +11,7 @@ from pathlib import Path
 from edge_runtime.config import Config
 from edge_runtime.result_objects import ResultKind, ResultObject
 from edge_runtime.spool.deliveries import DeliveryTable
+from edge_runtime.spool.drafts import discard_drafts, enter_series
 from edge_runtime.spool.index import InstanceTable
 from edge_runtime.spool.instances import InstanceStore
 from edge_runtime.spool.jobs import CANCELLED_MARK, JobTable
@@ -80,6 +81,7 @@ def prepare_spool(config: Config) -> None:
     Journal(layout.journal, migrate=True).close()
     spool = open_spool(config)
     try:
+        discard_drafts(layout, spool.store)
         spool.store.recover()
         _restore_memory(spool)
         take_in_missing(spool)
@@ -141,6 +143,7 @@ def _restore_job(folder: Path, spool: Spool, config: Config) -> None:
             if not spool.jobs.restore(record, state, reason):
                 log.warning("job folder left alone: the series has another job", extra={"event": event})
                 return
+            enter_series(spool.instances, record)
             spool.deliveries.add_results(folder.name, manifest, destinations)
             spool.deliveries.end_if_delivered(folder.name)
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -163,10 +166,12 @@ def _proven_state(folder: Path, config: Config, pipeline_name: str) -> tuple[str
 def destinations_of(config: Config, pipeline_name: str) -> dict[str, tuple[ResultKind, ...]]:
     """Which kinds of result each destination of a pipeline takes. JSON goes to folders only, events to webhooks."""
     pipeline = config.pipeline(pipeline_name)
-    types = {d.name: d.type for d in config.destinations}
+    types = {d.name: d.type for d in config.delivery_destinations}
     wanted: dict[str, tuple[ResultKind, ...]] = {}
     if pipeline is not None:
         for send in pipeline.send_to:
+            if send.name not in types:
+                continue  # gets live frames
             if types[send.name] == "webhook":
                 wanted[send.name] = (ResultKind.EVENT,)
                 continue

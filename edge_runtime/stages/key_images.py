@@ -9,7 +9,6 @@ import numpy as np
 from edge_runtime.domain import Array, Frames, Image, KeyImage, Mask
 
 _MOST = 4
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _WINDOW_QUANTILES = (0.005, 0.995)
 
 
@@ -17,12 +16,12 @@ def key_images(image: Image, masks: Sequence[Mask], window: tuple[float, float] 
     """Up to four slices or frames spread through the extent of the masks; the middle one where there is no mask.
 
     Grey values are shown through `window`, centre and width as the source gives them (PS3.3 C.11.2.1.2), else between
-    the 0.5 % and 99.5 % quantiles of the whole image.
+    the 0.5 % and 99.5 % quantiles of the whole image. Colours stay as they are.
     """
     planes: Array = image.pixels if isinstance(image, Frames) else image.voxels
     indices = _spread(masks, len(planes))
     if planes.ndim == 4:
-        return tuple(KeyImage(i, np.round(planes[i] @ _LUMA).astype(np.uint8)) for i in indices)
+        return tuple(KeyImage(i, planes[i].copy()) for i in indices)
     low, high = _quantiles(planes) if window is None else (window[0] - window[1] / 2, window[0] + window[1] / 2)
     scale = 255.0 / (high - low) if high > low else 0.0
     return tuple(KeyImage(i, np.round(np.clip((planes[i] - low) * scale, 0, 255)).astype(np.uint8)) for i in indices)

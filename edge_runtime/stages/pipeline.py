@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -23,7 +21,9 @@ from edge_runtime.domain import (
 )
 from edge_runtime.engines.golden import golden_difference, golden_image
 from edge_runtime.engines.views import Region
-from edge_runtime.errors import EngineError, EngineRejected, InferenceFailed
+from edge_runtime.errors import EngineError, EngineRejected, FrameDropped, InferenceFailed
+from edge_runtime.schedule.decision import Choice, Decision, decide, reserve_for
+from edge_runtime.schedule.estimates import Estimate, Estimates, study_estimates
 from edge_runtime.stages.stage import Seen, Stage, Trace, run_stage
 from edge_runtime.telemetry.metrics import Metrics
 
@@ -32,8 +32,7 @@ __all__ = ["Pipeline", "Trace"]
 log = logging.getLogger("edge_runtime.stages")
 
 _WHOLE = (StageOutcome.RAN, StageOutcome.NOT_NEEDED)
-_REMEMBERED_RUNS = 100
-_HIGH_QUANTILE = 0.95
+_UNBOUND = Decision(Choice.RUN, 0, "no_deadline", 0.0, None, probe=False)
 _REBUILD = "build it again on this machine with edge-convert build"
 
 
@@ -65,15 +64,22 @@ class Pipeline:
         metrics: Metrics,
         close: Callable[[], None],
         clock: Callable[[], float] = time.perf_counter,
+        estimates: Estimates | None = None,
     ) -> None:
-        """`configuration` is canonical JSON of the stages; `close` frees what the runners share; `clock` is seconds."""
+        """`configuration` is canonical JSON of the stages; `close` frees what the runners share; `clock` is seconds.
+
+        `estimates` of what stages need: of studies where none are given; shared by pipelines that run side by side.
+        """
         self.name = name
         self.stages = tuple(stages)
         self.stages_json = configuration
         self._metrics = metrics
         self._close = close
         self._clock = clock
-        self._recent: dict[str, deque[float]] = {stage.name: deque(maxlen=_REMEMBERED_RUNS) for stage in stages}
+        self.estimates = estimates or study_estimates(clock)
+        for stage in stages:
+            for number, variant in enumerate(stage.variants):
+                self.estimates.expect(stage.name, number, variant.expected_seconds)
 
     @property
     def input_kind(self) -> Literal["volume", "frames"]:
@@ -83,7 +89,7 @@ class Pipeline:
     @property
     def engines(self) -> tuple[EngineIdentity, ...]:
         """The engines in the order of the stages."""
-        return tuple(stage.identity for stage in self.stages)
+        return tuple(variant.identity for stage in self.stages for variant in stage.variants)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -102,29 +108,40 @@ class Pipeline:
         Raises:
             EngineRejected: it differs by more than the tolerance, or the run failed.
         """
-        for stage in self.stages:
-            _warm(stage)
-            event = {"pipeline": self.name, "engine": stage.identity.name, "seconds": stage.runner.engine_seconds}
+        for variant in (variant for stage in self.stages for variant in stage.variants):
+            _warm(variant)
+            event = {"pipeline": self.name, "engine": variant.identity.name, "seconds": variant.runner.engine_seconds}
             log.info("engine answers its golden input as built", extra={"event": event})
 
-    def run(self, image: Image, seconds_left: float | None = None, trace: Trace | None = None) -> Analysis:
-        """Analyse one image. `seconds_left` until the deadline lets optional stages be skipped; None skips nothing.
+    def run(
+        self, image: Image, seconds_left: float | None = None, trace: Trace | None = None, *, droppable: bool = False
+    ) -> Analysis:
+        """Analyse one image.
 
+        With `seconds_left` until its deadline, a cheaper variant of a stage may run, an optional one be skipped, and
+        a `droppable` image given up; with None every stage runs as configured.
         `trace` is called with a name and every tensor. A stage that fails makes what depends on it not evaluated.
 
         Raises:
+            FrameDropped: a stage that must run would not make the deadline.
             EngineError: the device or an engine is lost; no other image will fare better.
         """
         state, began, seen = _State(), self._clock(), Seen(image, self.stages)
-        for stage in self.stages:
-            left = None if seconds_left is None else seconds_left - (self._clock() - began)
-            gate = _gate(stage, state) or self._skip(stage, left)
+        for index, stage in enumerate(self.stages):
+            gate = _gate(stage, state)
             if gate is None:
-                self._run(stage, seen, state, trace)
-            else:
+                left = None if seconds_left is None else seconds_left - (self._clock() - began)
+                decision = self._decide(index, state, left, droppable)
+                if decision.choice is Choice.DROP:
+                    raise FrameDropped(f"stage {stage.name}: {decision.text()}", tuple(state.records.values()))
+                if decision.choice is Choice.SKIP:
+                    gate = StageOutcome.SKIPPED, decision.text()
+                else:
+                    self._run(stage, decision, seen, state, trace)
+            if gate is not None:
                 state.records[stage.name] = StageRecord(stage.name, stage.identity, *gate)
                 event = {"pipeline": self.name, "stage": stage.name, "outcome": gate[0].value, "reason": gate[1]}
-                log.info("stage left out", extra={"event": event})
+                log.log(logging.DEBUG if droppable else logging.INFO, "stage left out", extra={"event": event})
             if state.records[stage.name].outcome not in _WHOLE:
                 state.findings.extend(_unanswered(stage))
         return Analysis(tuple(state.records.values()), tuple(state.findings), tuple(state.masks))
@@ -132,23 +149,43 @@ class Pipeline:
     def close(self) -> None:
         """Free the engines and their device; a second call does nothing."""
         for stage in self.stages:
-            stage.runner.close()
+            for variant in stage.variants:
+                variant.runner.close()
         self._close()
 
-    def _skip(self, stage: Stage, left: float | None) -> tuple[StageOutcome, str] | None:
-        if not stage.optional or left is None:
-            return None
-        needed = _high_quantile(self._recent[stage.name]) or stage.expected_seconds
-        if needed <= left:
-            return None
-        return StageOutcome.SKIPPED, f"it needs about {needed:.3g} s, the deadline leaves {max(0.0, left):.3g} s"
+    def _decide(self, index: int, state: _State, left: float | None, droppable: bool) -> Decision:
+        if left is None:
+            return _UNBOUND
+        stage = self.stages[index]
+        options = [self._estimate(stage, number, state) for number in range(len(stage.variants))]
+        later = [
+            [self._estimate(each, number, state) for number in range(len(each.variants))]
+            for each in self.stages[index + 1 :]
+            if not each.optional and each.when is None and (each.within is None or each.within in state.regions)
+        ]
+        reserve = reserve_for(later, left - options[0].seconds)
+        decision = decide(
+            options, left_seconds=left, reserve_seconds=reserve, optional=stage.optional, droppable=droppable
+        )
+        if decision.probe:
+            self.estimates.tried(stage.name, decision.variant, _region_count(stage, state))
+        self._metrics.count(
+            "edge_schedule_decisions_total", 1, pipeline=self.name, stage=stage.name,
+            decision=decision.choice.value, reason=decision.reason,
+        )  # fmt: skip
+        return decision
 
-    def _run(self, stage: Stage, image: Seen, state: _State, trace: Trace | None) -> None:
+    def _estimate(self, stage: Stage, variant: int, state: _State) -> Estimate:
+        return self.estimates.of(stage.name, variant, _region_count(stage, state))
+
+    def _run(self, stage: Stage, decision: Decision, image: Seen, state: _State, trace: Trace | None) -> None:
         regions: tuple[Region | None, ...] = (None,) if stage.within is None else state.regions[stage.within]
-        began = self._clock()
-        outcome, reason = StageOutcome.RAN, ""
+        variant = stage.variants[decision.variant]
+        began, waited = self._clock(), 0.0
+        outcome, reason = StageOutcome.RAN, "" if decision.choice is Choice.RUN else decision.text()
+        labels = {"pipeline": self.name, "stage": stage.name}
         try:
-            result = run_stage(stage, image, regions, len(state.masks) + 1, trace)
+            result = run_stage(variant, image, regions, len(state.masks) + 1, trace)
         except EngineError:
             raise
         except Exception as error:
@@ -160,12 +197,18 @@ class Pipeline:
             state.findings.extend(result.findings)
             state.masks.extend(result.masks)
             state.regions[stage.name] = result.regions
-            self._metrics.observe("edge_engine_seconds", result.engine_seconds, pipeline=self.name, stage=stage.name)
+            waited = result.waited_seconds
+            self._metrics.observe("edge_engine_seconds", result.engine_seconds, **labels)
         seconds = self._clock() - began
+        expected = decision.expected_seconds if decision is not _UNBOUND else None
         if outcome is StageOutcome.RAN:
-            self._recent[stage.name].append(seconds)
+            ratio = self.estimates.observe(stage.name, decision.variant, len(regions), seconds - waited)
+            if ratio is not None and expected is not None:
+                self._metrics.observe("edge_schedule_estimate_error_ratio", ratio, **labels)
         count = 0 if stage.within is None else len(regions)
-        state.records[stage.name] = StageRecord(stage.name, stage.identity, outcome, reason, seconds, count)
+        state.records[stage.name] = StageRecord(
+            stage.name, variant.identity, outcome, reason, seconds, count, waited, expected
+        )
 
 
 def _warm(stage: Stage) -> None:
@@ -229,11 +272,9 @@ def _unanswered(stage: Stage) -> list[Finding]:
     ]
 
 
-def _high_quantile(seconds: Sequence[float]) -> float:
-    """The 95th percentile of what a stage took lately; 0 where it never ran."""
-    if not seconds:
-        return 0.0
-    return sorted(seconds)[max(0, math.ceil(_HIGH_QUANTILE * len(seconds)) - 1)]
+def _region_count(stage: Stage, state: _State) -> int:
+    """How many regions the stage is to run in."""
+    return 1 if stage.within is None else max(1, len(state.regions.get(stage.within, ())))
 
 
 def canonical_json(document: object) -> str:

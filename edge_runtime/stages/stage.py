@@ -22,6 +22,10 @@ class Runner(Protocol):
     def engine_seconds(self) -> float:
         """Time of the last run, the network alone."""
 
+    @property
+    def waited_seconds(self) -> float:
+        """How long the last run waited for its turn on the device."""
+
     def run(self, prepared: Array) -> Array:
         """One run."""
 
@@ -46,7 +50,10 @@ class Condition:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """A stage as configured, with its engine loaded. `expected_seconds` is what a run took when it was built."""
+    """A stage as configured, with its engine loaded. `expected_seconds` is what a run took when it was built.
+
+    `cheaper` are stages of the same name and labels with other engines.
+    """
 
     name: str
     card: Card
@@ -62,6 +69,12 @@ class Stage:
     optional: bool = False
     threshold: float | None = None
     expected_seconds: float = 0.0
+    cheaper: tuple[Stage, ...] = ()
+
+    @property
+    def variants(self) -> tuple[Stage, ...]:
+        """This stage as configured, then what may run in its place where time is short, the cheapest last."""
+        return (self, *self.cheaper)
 
     def threshold_of(self, label: Label) -> float:
         """The threshold that counts: the configured one, else the card's."""
@@ -81,6 +94,7 @@ class StageResult:
     regions: tuple[Region, ...]
     runs: int
     engine_seconds: float
+    waited_seconds: float
 
 
 class Seen:
@@ -143,7 +157,7 @@ def run_stage(
     if trace is not None:
         for mask in masks:
             trace(f"{stage.name}-mask-{mask.number}", mask.voxels)
-    return StageResult(tuple(findings), tuple(masks), tuple(found), runs.count, runs.seconds)
+    return StageResult(tuple(findings), tuple(masks), tuple(found), runs.count, runs.seconds, runs.waited_seconds)
 
 
 class _Runs:
@@ -152,6 +166,7 @@ class _Runs:
     def __init__(self, stage: Stage, trace: Trace | None) -> None:
         self.count = 0
         self.seconds = 0.0
+        self.waited_seconds = 0.0
         self._stage = stage
         self._trace = trace
 
@@ -162,6 +177,7 @@ class _Runs:
             self.count += 1
             output = runner.run(prepared.array)
             self.seconds += runner.engine_seconds
+            self.waited_seconds += runner.waited_seconds
             if self._trace is not None:
                 self._trace(f"{self._stage.name}-{self.count}-input", prepared.array)
                 self._trace(f"{self._stage.name}-{self.count}-output", output.copy())

@@ -106,7 +106,8 @@ def test_prometheus_evaluates_every_rule_and_query_and_an_alert_fires(daemon, tm
 
 
 def everything_of_the_dashboard_is_answered(server):
-    texts = {"$__rate_interval": "1m", "$instance": ".*", "$pipeline": ".*", "$stage": ".*", "$destination": ".*"}
+    texts = {"$__rate_interval": "1m"}
+    texts |= dict.fromkeys(("$instance", "$pipeline", "$stage", "$destination", "$source"), ".*")
     answered = 0
     for panel in json.loads(DASHBOARD.read_text())["panels"]:
         for target in panel.get("targets", ()):

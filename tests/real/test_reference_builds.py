@@ -5,6 +5,7 @@ import json
 import pytest
 
 from converters.reference import builds
+from converters.reference.endoscopy import samples as endoscopy
 from converters.reference.samples import CLASSIFIER, DETECTOR, SEGMENTER
 from edge_runtime.engines.instruction_set import instruction_set
 
@@ -26,7 +27,14 @@ def test_a_figure_that_differs_is_told():
 
 @pytest.mark.parametrize(
     ("name", "target", "precision"),
-    [(CLASSIFIER, "onnxruntime", "int8"), (DETECTOR, "tensorrt-rtx", "int8"), (SEGMENTER, "tensorrt-rtx", "fp16")],
+    [
+        (CLASSIFIER, "onnxruntime", "int8"),
+        (DETECTOR, "tensorrt-rtx", "int8"),
+        (SEGMENTER, "tensorrt-rtx", "fp16"),
+        (endoscopy.DETECTOR, "onnxruntime", "int8"),
+        (endoscopy.SEGMENTER, "tensorrt-rtx", "int8"),
+        (endoscopy.INFORMATIVE, "tensorrt-rtx", "fp16"),
+    ],
 )
 def test_an_engine_built_again_has_the_committed_figures(tmp_path, name, target, precision):
     if target == "onnxruntime" and instruction_set() != "avx512_vnni":

@@ -12,11 +12,11 @@ from edge_runtime.telemetry.metrics import Metric
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
 RULES = MONITORING / "edge-runtime.rules.yaml"
-RULE_TESTS = (MONITORING / "edge-runtime.rules.test.yaml", MONITORING / "edge-runtime.days.test.yaml")
+RULE_TESTS = tuple(MONITORING / f"edge-runtime.{name}.test.yaml" for name in ("rules", "days", "video"))
 DASHBOARD = MONITORING / "grafana-edge-runtime.json"
 
 TARGET = frozenset({"job", "instance"})
-RECORDED = TARGET | {"pipeline", "stage"}
+RECORDED = TARGET | {"pipeline", "stage", "source"}
 OF_PROMETHEUS = {"up": TARGET, "ALERTS": TARGET | {"alertname", "alertstate"}}
 
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)")

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.config import Caller, Config, Destination, Http, Match, Pipeline, SendTo, Spool, Stage
+from edge_runtime.config import Caller, Config, Destination, Http, Match, Pipeline, SendTo, Spool, Stage, Video
 from edge_runtime.reload import CONCERNS, DAEMON, LIVE, Plan, changes, concerned, drain_seconds, entry_of, plan
 from edge_runtime.role import ROLES
 from edge_runtime.yaml_schema import _without_none, read_schema
@@ -69,6 +69,8 @@ OTHER = {
     "http.thumbnails": "never",
     "destinations": BASE.destinations[:1],
     "pipelines": (BASE.pipelines[0],),
+    "video": (Video("tower", "head", url="clip.mp4"),),
+    "schedule.concurrency": 2,
 }
 """Another value for some keys of every section."""
 
@@ -97,7 +99,7 @@ def test_every_entry_of_the_table_is_a_key_or_a_section() -> None:
 
 
 def test_the_table_names_roles_and_nothing_else() -> None:
-    assert {role for roles in CONCERNS.values() for role in roles} == {*ROLES, DAEMON}
+    assert {role for roles in CONCERNS.values() for role in roles} == {*ROLES, DAEMON} - {"capture"}  # is replaced with the daemon only
     assert set(LIVE) < set(ROLES)
 
 
@@ -136,7 +138,7 @@ def test_a_changed_item_is_named_and_only_what_changed_in_it_counts() -> None:
     )
     head = replace(BASE.pipelines[0], match=Match(modality=("CT",)), deadline_seconds=3.0)
     assert plan(BASE, put(BASE, "pipelines", (head, BASE.pipelines[1]))) == Plan(
-        ("pipelines[head].match.modality", "pipelines[head].deadline_seconds"), ("infer", "report")
+        ("pipelines[head].match", "pipelines[head].deadline_seconds"), ("infer", "report")
     )
     disk = replace(BASE.destinations[0], path="/other")
     assert plan(BASE, put(BASE, "destinations", (disk, BASE.destinations[1]))).changed == ("destinations[disk].path",)
@@ -144,6 +146,13 @@ def test_a_changed_item_is_named_and_only_what_changed_in_it_counts() -> None:
 
 def test_other_builds_of_the_engines_replace_infer_alone() -> None:
     assert plan(BASE, BASE, other_engines=True) == Plan(("engines' files",), ("infer",))
+
+
+def test_beside_video_studies_and_live_outputs_are_replaced_too() -> None:
+    base = put(BASE, "video", OTHER["video"])
+    assert plan(base, base, other_engines=True).replaced == ("infer", "studies")
+    assert plan(base, put(base, "destinations", base.destinations[:1])).replaced == ("deliver", "live", "report")
+    assert plan(base, put(base, "video", ())).needs_restart == ("video",)
 
 
 def test_what_the_daemon_holds_open_is_kept_and_named() -> None:
@@ -194,4 +203,4 @@ def test_a_running_job_may_end_within_the_bound_of_the_longest_pipeline() -> Non
     assert drain_seconds("infer", BASE) == 600.0
     assert drain_seconds("infer", put(BASE, "pipelines", BASE.pipelines[1:])) == 30.0
     assert drain_seconds("infer", put(BASE, "pipelines", ())) == 0.0
-    assert all(drain_seconds(role, BASE) > 0 for role in ROLES if role not in LIVE)
+    assert all(drain_seconds(role, BASE) > 0 for role in ROLES if role not in (*LIVE, "capture"))

@@ -198,6 +198,7 @@ function tick() {
 function draw(status) {
   at("version").textContent = status.version;
   drawState(status);
+  drawVideo(status.video);
   drawJobs(status);
   drawDestinations(status);
   drawLeftOut(status);

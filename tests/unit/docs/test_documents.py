@@ -46,7 +46,7 @@ def test_every_metric_is_described_and_no_other():
 def test_every_command_and_option_is_in_the_readme():
     text = (ROOT / "README.md").read_text()
     commands = _parser()._subparsers._group_actions[0].choices
-    assert {"run", "check", "doctor", "analyse", "jobs", "engines", "password"} == set(commands)
+    assert {"run", "check", "doctor", "analyse", "jobs", "engines", "password", "video"} == set(commands)
     for name, parser in commands.items():
         assert f"edge-runtime {name}" in text
         for action in parser._actions:

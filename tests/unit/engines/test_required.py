@@ -10,10 +10,10 @@ import pytest
 from support.models import build_engine, card, segmenter
 
 from edge_runtime.compose import compose_pipeline
-from edge_runtime.config import Config, Engines, Pipeline, Spool, Stage
+from edge_runtime.config import Config, Engines, KeyFrames, Pipeline, Schedule, Spool, Stage, Video
 from edge_runtime.engines.passport import FileRecord, Gate, Precision, read_passport, write_passport
-from edge_runtime.engines.required import engine_marks, verify_engines
-from edge_runtime.errors import EngineRejected
+from edge_runtime.engines.required import engine_marks, studies_apart, verify_all, verify_engines
+from edge_runtime.errors import ConfigurationError, EngineRejected
 from edge_runtime.page.engines import engine_facts
 from edge_runtime.telemetry.metrics import NullMetrics
 
@@ -100,3 +100,32 @@ def test_an_engine_that_was_not_measured_needs_the_sites_consent(built, tmp_path
     assert verify_engines(allowed.pipelines[0], allowed.engines)["s0"].passport.gate is None
     whole = site(tmp_path / "engines", "fp32")
     assert verify_engines(whole.pipelines[0], whole.engines)["s0"].identity.precision == "fp32"
+
+
+def test_key_frames_ask_for_a_label_that_the_card_has(built):
+    config = site(built, None)
+    for label, fits in (("brain", True), ("polyp", False)):
+        video = Video("tower", "head", url="clip.mp4", key_frames=KeyFrames(when=f"s0.{label}.positive"))
+        watched = dataclasses.replace(config, video=(video,))
+        if fits:
+            verify_all(watched)
+        else:
+            with pytest.raises(ConfigurationError, match=r"video tower: key_frames\.when: s0 has no label 'polyp'"):
+                verify_all(watched)
+
+
+def test_a_run_of_a_study_that_is_too_long_beside_live_frames_puts_studies_apart(built):
+    """The passport says how long a run takes; a deadline of a microsecond leaves no room for any."""
+    config = site(built, None)
+    studies = dataclasses.replace(config.pipelines[0], name="studies")
+    for deadline, apart in ((1e-6, True), (1e3, False)):
+        video = Video("tower", "head", url="clip.mp4", deadline_seconds=deadline)
+        beside = dataclasses.replace(config, pipelines=(config.pipelines[0], studies), video=(video,))
+        assert studies_apart(beside) is apart
+        shared = dataclasses.replace(beside, schedule=Schedule(studies="shared"))
+        if apart:
+            with pytest.raises(ConfigurationError, match=r"schedule\.studies is shared"):
+                studies_apart(shared)
+        else:
+            assert not studies_apart(shared)
+    assert not studies_apart(config)

@@ -9,6 +9,8 @@ import pytest
 import yaml
 from support.promql import DASHBOARD, RULES, groupings, problems
 
+from edge_runtime.metrics import METRICS
+
 BOARD = json.loads(DASHBOARD.read_text())
 PANELS = BOARD["panels"]
 RECORDED = {rule["record"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
@@ -17,7 +19,8 @@ VARIABLES = {variable["name"]: variable for variable in BOARD["templating"]["lis
 QUERIES = [(panel["title"], target) for panel in PANELS for target in panel.get("targets", ())]
 NOTES = [note for note in BOARD["annotations"]["list"] if "expr" in note]
 EXPRESSIONS = [target["expr"] for _, target in QUERIES] + [note["expr"] for note in NOTES]
-ROWS = ["Are we well?", "Studies", "Stages", "Findings", "Receiving", "Delivery", "Spool", "Roles"]
+ROWS = ["Are we well?", "Studies", "Stages", "Findings", "Receiving", "Delivery", "Spool", "Roles", "Live video",
+        "Scheduler"]  # fmt: skip
 
 
 def test_the_rows_are_there_in_their_order_and_none_is_empty():
@@ -62,7 +65,7 @@ def test_legends_name_labels_that_are_left():
 
 
 def test_variables_are_used_and_filled_from_what_exists():
-    assert {"datasource", "instance", "pipeline", "stage", "destination"} == set(VARIABLES)
+    assert {"datasource", "instance", "pipeline", "stage", "destination", "source"} == set(VARIABLES)
     used = set(re.findall(r"\$(\w+)", " ".join(EXPRESSIONS)))
     assert used - {"__rate_interval"} == set(VARIABLES) - {"datasource"}
     for name, variable in VARIABLES.items():
@@ -71,6 +74,13 @@ def test_variables_are_used_and_filled_from_what_exists():
             assert label == name
             assert problems(f"sum by ({label}) ({expression})", RECORDED) == []
             assert variable["query"]["query"] == variable["definition"]
+
+
+def test_every_metric_of_live_video_is_drawn():
+    live = {name for name in METRICS if re.match("edge_(video|frame|schedule|live|key_frames|examination)_", name)}
+    assert len(live) > 20
+    drawn = " ".join(EXPRESSIONS)
+    assert {name for name in live if not re.search(rf"\b{name}(_bucket)?\b", drawn)} == set()
 
 
 def test_every_query_is_filtered_by_computer():

@@ -102,7 +102,7 @@ def test_the_page_comes_with_its_own_script_and_style_and_a_policy_that_allows_n
     assert policy["default-src"] == "'none'" and policy["script-src"] == "'self'"
     assert "unsafe" not in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff" and headers["Cache-Control"] == "no-store"
-    for name in ("page.css", "page.js"):
+    for name in ("page.css", "page.js", "live.js"):
         assert name.encode() in body
         assert ask(port, f"/{name}")[0] == 200
     assert b"//" not in body.replace(b"<!doctype", b"")  # nothing comes from elsewhere

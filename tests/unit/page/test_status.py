@@ -7,13 +7,23 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.live_pages import live_config
 from support.spools import make_config
 
-from edge_runtime.config import Config
+from edge_runtime.config import Config, Destination
 from edge_runtime.page.engines import EngineFacts
 from edge_runtime.page.journal import JournalFacts
 from edge_runtime.page.results import Picture, ResultSummary, StageSummary
-from edge_runtime.page.status import DestinationFacts, Facts, age, mark_of, quantile, status_document, timings
+from edge_runtime.page.status import (
+    DestinationFacts,
+    Facts,
+    VideoFacts,
+    age,
+    mark_of,
+    quantile,
+    status_document,
+    timings,
+)
 from edge_runtime.telemetry.health import Reason, RoleState
 
 NOW = 1_790_000_000.0
@@ -141,6 +151,29 @@ def test_destinations_show_backlog_reasons_and_when_they_last_answered(config: C
     assert (pacs["reasons"], pacs["next_attempt_seconds"]) == (["away", "refused"], 5.0)
     assert (pacs["last_success_seconds"], pacs["last_failure_seconds"], pacs["last_failure"]) == (60.0, 1.0, "away")
     assert (old["type"], old["waiting"]) == ("not configured", 1)
+
+
+def test_a_source_shows_its_state_frames_and_deadline_and_never_its_address(tmp_path: Any) -> None:
+    config = live_config(tmp_path, "tower-1", "tower-2")
+    said = VideoFacts("frozen", {"captured": 9, "in_time": 7}, 24.5, NOW - 3, examination_open=True)
+    document = status_document(config, facts(journal(), video={"tower-1": said}))
+    first, second = document["video"]
+    assert first == {
+        "name": "tower-1", "pipeline": "head", "state": "frozen", "deadline_seconds": 0.05, "in_time_per_second": 24.5,
+        "frames": {"captured": 9, "in_time": 7}, "last_frame_seconds": 3.0, "examination_open": True,
+    }  # fmt: skip
+    assert (second["state"], second["in_time_per_second"], second["examination_open"]) == ("down", None, None)
+    assert "secret" not in json.dumps(document) and "rtsp" not in json.dumps(document)
+
+
+def test_a_live_destination_is_among_the_destinations(tmp_path: Any) -> None:
+    base = live_config(tmp_path, "tower-1")
+    lines = Destination(name="lines", type="jsonlines", path=str(tmp_path))
+    config = replace(base, destinations=(*base.destinations, lines))
+    said = {"lines": DestinationFacts(up=False, last_failure_at=NOW - 1, last_failure="lost")}
+    *_, found = status_document(config, facts(journal(), destinations=said))["destinations"]
+    assert (found["name"], found["type"], found["up"], found["waiting"]) == ("lines", "jsonlines", False, 0)
+    assert found["last_failure"] == "lost"
 
 
 def test_an_engine_shows_its_passport_and_has_passed_its_golden_run_only_when_infer_is_ready(config: Config) -> None:

@@ -64,3 +64,16 @@ def test_any_text_fits_the_width_of_the_picture(text):
 def test_every_segment_has_a_colour():
     assert len({colour(n) for n in range(1, 9)}) == 8
     assert colour(9) == colour(1)
+
+
+def test_a_picture_in_colour_is_that_of_its_three_planes_in_grey():
+    """Outlines and text are the same; a pixel of the image has its own three values."""
+    pixels = np.random.default_rng(1).integers(0, 255, (20, 30, 3), dtype=np.uint8)
+    mask = np.zeros((20, 30), dtype=np.bool_)
+    mask[5:15, 6:20] = True
+    drawn = [Outlined(1, "x", mask=mask), Outlined(2, "y", rectangle=(2, 3, 10, 12))]
+    coloured = picture(pixels, drawn, "banner", [], ["line"])
+    grey = [picture(pixels[..., plane], drawn, "banner", [], ["line"]) for plane in range(3)]
+    assert np.array_equal(coloured, np.stack([one[..., plane] for plane, one in enumerate(grey)], axis=-1))
+    same = np.stack([pixels[..., 0]] * 3, axis=-1)
+    assert np.array_equal(picture(same, drawn, "banner", [], []), picture(pixels[..., 0], drawn, "banner", [], []))

@@ -6,11 +6,12 @@ import re
 import uuid
 from dataclasses import replace
 
+import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from support.report_sources import CONCLUDED_AT, ENGINE, job_result
 
-from edge_runtime.domain import Analysis, InputInstance, JobResult, StageOutcome, StageRecord
+from edge_runtime.domain import Analysis, InputInstance, JobResult, KeyImage, StageOutcome, StageRecord
 from edge_runtime.report.uids import WRITER_VERSION, named_uid, result_digest, result_uid
 
 UIDS = st.from_regex(r"2\.25\.[1-9][0-9]{0,9}", fullmatch=True)
@@ -56,6 +57,13 @@ def test_engine_stages_pipeline_revision_and_writer_each_change_the_uids():
         result_digest(base, writer_version=WRITER_VERSION + "x"),
     ]
     assert len({result_digest(base), *others}) == 6
+
+
+def test_a_result_that_is_shown_in_colour_is_another_object_than_the_grey_one_of_before():
+    base = result([InputInstance("1.2.3", "2.25.7", "ff")])
+    grey = replace(base, key_images=(KeyImage(0, np.zeros((4, 4), np.uint8)),))
+    colour = replace(base, key_images=(KeyImage(0, np.zeros((4, 4, 3), np.uint8)),))
+    assert result_digest(base) == result_digest(grey) != result_digest(colour)
 
 
 def test_times_and_the_server_made_job_id_do_not_change_the_uids():

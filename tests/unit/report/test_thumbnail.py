@@ -1,5 +1,6 @@
 """The small picture for the page: only where nothing can be burned into it, and without a word."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 from support.report_sources import volume_case
 
 from edge_runtime.domain import KeyImage
+from edge_runtime.report.drawing import colour
 from edge_runtime.report.thumbnail import says_no, thumbnail, write_thumbnail
 
 
@@ -82,3 +84,14 @@ def test_it_is_the_middle_key_image_made_small_with_the_outline_of_the_mask(case
     small = thumbnail(large)
     assert small is not None and small.shape == (192, 96, 3)
     assert thumbnail(replace(case.result, key_images=())) is None
+
+
+def test_of_a_key_image_in_colour_it_keeps_the_colours_and_draws_the_outline(case) -> None:
+    rows, columns = case.result.key_images[0].pixels.shape
+    pixels = np.zeros((rows, columns, 3), dtype=np.uint8)
+    pixels[..., 2] = 200
+    index = case.result.key_images[0].slice_index
+    made = thumbnail(dataclasses.replace(case.result, key_images=(KeyImage(index, pixels),)))
+    assert made is not None and made.shape == (rows, columns, 3)
+    outlined = (made == colour(1)).all(axis=-1)
+    assert outlined.any() and (made[~outlined] == (0, 0, 200)).all()

@@ -52,6 +52,30 @@ def partial(store: InstanceStore, data: bytes) -> Path:
     return store.path(incoming.id)
 
 
+def test_an_instance_that_is_added_whole_is_the_file_that_a_received_one_is(tmp_path):
+    store = InstanceStore(tmp_path, 0)
+    received = put(store, b"data set")
+    own = Receipt(new_id(received.arrival.received_at), received.arrival, received.sha256, received.size_bytes)
+    store.add(own, b"data set")
+    assert read_receipt(store.path(own.id)) == own and store.verify(own)
+    assert store.path(own.id).read_bytes()[DATA_SET_OFFSET:] == b"data set"
+    assert store.path(own.id).stat().st_mode & 0o777 == 0o600
+    assert store.recover().complete == 2
+
+
+def test_one_that_is_added_below_the_reserve_or_on_a_full_disk_is_not_there(tmp_path, monkeypatch):
+    store = InstanceStore(tmp_path, 10**18)
+    receipt = Receipt(new_id(1e9), arrival(), hashlib.sha256(b"x").hexdigest(), 1)
+    with pytest.raises(SpoolFull):
+        store.add(receipt, b"x")
+    store.keep_free(0)
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
+    with pytest.raises(SpoolFull):
+        store.add(receipt, b"x")
+    store.remove(receipt.id)
+    assert not list(store.scan()) and not list(tmp_path.rglob("*.dcm*"))
+
+
 @given(arrivals, st.integers(0, 1 << 40))
 def test_a_receipt_is_read_back_as_it_was_written(some: Arrival, size: int) -> None:
     receipt = Receipt(new_id(some.received_at), some, hashlib.sha256().hexdigest(), size)

@@ -169,7 +169,7 @@ def test_the_schema_version_is_that_of_these_fields():
     """Who changes a field of a result raises SCHEMA_VERSION and this list together."""
     kinds = (Analysis, Box, Code, EngineIdentity, Finding, Geometry, InputInstance, JobResult, KeyImage, Mask,
              Measurement, SourceImage, StageRecord)  # fmt: skip
-    assert SCHEMA_VERSION == 1
+    assert SCHEMA_VERSION == 2
     assert {kind.__name__: " ".join(f.name for f in dataclasses.fields(kind)) for kind in kinds} == FIELDS
 
 
@@ -187,5 +187,5 @@ FIELDS = {
     "Mask": "number label category kind stage voxels",
     "Measurement": "concept value unit",
     "SourceImage": "sop_class_uid sop_instance_uid frame_number",
-    "StageRecord": "stage engine outcome reason seconds regions",
+    "StageRecord": "stage engine outcome reason seconds regions waited_seconds expected_seconds",
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support.models import ANATOMY, BRAIN, SOURCE, volume
 
-from edge_runtime.domain import Code, Frames, Mask
+from edge_runtime.domain import Code, Frames, KeyImage, Mask
 from edge_runtime.stages.key_images import key_images
 
 
@@ -45,7 +45,14 @@ def test_an_image_of_one_value_is_black():
     assert not key_images(volume(np.full((3, 4, 4), 7)), [])[0].pixels.any()
 
 
-def test_colour_frames_become_grey():
-    frames = Frames(np.full((3, 4, 4, 3), 200, np.uint8), "ES", (SOURCE,) * 3)
-    (key,) = key_images(frames, [])
-    assert key.slice_index == 1 and (key.pixels == 200).all()
+def test_colour_frames_stay_as_they_are():
+    pixels = np.arange(3 * 4 * 4 * 3, dtype=np.uint8).reshape(3, 4, 4, 3)
+    (key,) = key_images(Frames(pixels, "ES", (SOURCE,) * 3), [])
+    assert key.slice_index == 1 and np.array_equal(key.pixels, pixels[1])
+    assert not np.shares_memory(key.pixels, pixels)
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((4, 4), np.float32), np.zeros((4, 4, 4), np.uint8), np.zeros(4, np.uint8)])
+def test_a_key_image_is_grey_or_rgb_bytes(pixels):
+    with pytest.raises(ValueError, match="3 colours"):
+        KeyImage(0, pixels)

@@ -12,7 +12,14 @@ from edge_runtime import config
 from edge_runtime.compose import compose_pipeline
 from edge_runtime.domain import Answer, Frames, StageOutcome
 from edge_runtime.engines.views import LabelAnswer, Region
-from edge_runtime.errors import BackendUnavailable, ConfigurationError, EngineError, EngineRejected, InferenceFailed
+from edge_runtime.errors import (
+    BackendUnavailable,
+    ConfigurationError,
+    EngineError,
+    EngineRejected,
+    FrameDropped,
+    InferenceFailed,
+)
 from edge_runtime.telemetry.metrics import NullMetrics
 
 RAN, NOT_NEEDED, SKIPPED = StageOutcome.RAN, StageOutcome.NOT_NEEDED, StageOutcome.SKIPPED
@@ -466,3 +473,63 @@ def test_a_region_with_nothing_but_a_speck_is_said_to_be_without_beside_one_with
 
 
 REGIONS = (Region((2.0, 2.0, 2.0), (6.0, 6.0, 6.0)), Region((4.0, 4.0, 36.0), (5.0, 5.0, 37.0)))
+
+
+def known(pipeline, stage, seconds, variant=0):
+    """Let the estimates know what a stage takes."""
+    for _ in range(20):
+        pipeline.estimates.observe(stage, variant, 1, seconds)
+
+
+def test_a_live_frame_is_given_up_before_a_stage_that_must_run_and_would_be_late(compose):
+    pipeline = compose(stage("triage", "classify"), stage("volume", "segment"))
+    known(pipeline, "triage", 0.001)
+    known(pipeline, "volume", 5.0)
+    with pytest.raises(FrameDropped, match="stage triage: it needs about") as dropped:
+        pipeline.run(FULL, seconds_left=2.0, droppable=True)
+    assert dropped.value.records == ()
+    assert outcomes(pipeline.run(FULL, seconds_left=2.0)) == [RAN, RAN]
+
+
+def test_a_stage_that_needs_too_long_is_run_by_its_cheaper_variant_and_the_result_says_so(compose):
+    pipeline = compose(stage("triage", "classify", cheaper=(config.Cheaper("classify"),)))
+    known(pipeline, "triage", 5.0)
+    known(pipeline, "triage", 0.001, variant=1)
+    record = pipeline.run(FULL, seconds_left=2.0, droppable=True).stages[0]
+    assert record.outcome is RAN and "cheaper variant 1" in record.reason
+    assert pipeline.run(FULL).stages[0].reason == ""
+
+
+def test_every_decision_about_a_deadline_is_counted_by_its_reason(compose):
+    counted = []
+
+    class Counting(NullMetrics):
+        def count(self, name, amount=1.0, **labels):
+            if name == "edge_schedule_decisions_total":
+                counted.append((labels["stage"], labels["decision"], labels["reason"]))
+
+    pipeline = compose(stage("triage", "classify"), stage("volume", "segment", optional=True), metrics=Counting())
+    known(pipeline, "volume", 5.0)
+    pipeline.run(FULL, seconds_left=2.0)
+    pipeline.run(FULL)
+    assert counted == [("triage", "run", "fits"), ("volume", "skip", "too_slow")]
+
+
+def test_a_record_tells_what_a_stage_was_expected_to_need(compose):
+    pipeline = compose(stage("triage", "classify"))
+    known(pipeline, "triage", 0.5)
+    assert pipeline.run(FULL, seconds_left=9.0).stages[0].expected_seconds == pytest.approx(0.5)
+    assert pipeline.run(FULL).stages[0].expected_seconds is None
+
+
+def test_a_variant_with_other_labels_or_another_task_is_refused(compose):
+    with pytest.raises(ConfigurationError, match="another task"):
+        compose(stage("triage", "classify", cheaper=(config.Cheaper("segment"),)))
+
+
+def test_a_result_names_its_cheaper_engines_only_where_there_are_any(compose):
+    plain, varied = json.loads(
+        compose(stage("a", "classify"), stage("b", "classify", cheaper=(config.Cheaper("knows"),))).stages_json
+    )
+    assert not [key for key in plain if "cheaper" in key]
+    assert varied["cheaper"][0]["engine"] == "knows" and len(varied["cheaper_card_sha256"]) == 1

@@ -61,7 +61,7 @@ def test_a_drop_in_says_what_it_is_for_and_why_it_relaxes_what_it_relaxes(file):
 
 
 def test_there_are_drop_ins_to_explain():
-    assert {file.stem for file in DROP_INS} == {"gpu", "network", "port-104", "spool"}
+    assert {file.stem for file in DROP_INS} == {"gpu", "network", "port-104", "spool", "video"}
 
 
 def test_the_default_configuration_is_valid_and_as_a_site_should_start():

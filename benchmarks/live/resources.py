@@ -1,0 +1,69 @@
+"""What a process holds: memory, threads, file descriptors; and whether that grows."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.record import BenchFailed
+from benchmarks.site import memory_bytes
+from benchmarks.statistics import median
+
+MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Resources:
+    """`at`: where in the run, seconds or frames. rss_bytes is VmRSS (proc(5))."""
+
+    at: float
+    rss_bytes: int
+    threads: int
+    descriptors: int
+
+
+def resources_of(pid: int, at: float) -> Resources:
+    """What a process holds now. Raises BenchFailed where it has ended."""
+    try:
+        return Resources(
+            at, memory_bytes(pid), len(os.listdir(f"/proc/{pid}/task")), len(os.listdir(f"/proc/{pid}/fd"))
+        )
+    except OSError as error:
+        raise BenchFailed(f"process {pid} has ended while it was watched") from error
+
+
+@dataclass(frozen=True)
+class Growth:
+    """From part to part of a run, after a first share of it that does not count. Each has one entry a step."""
+
+    megabytes: tuple[float, ...]
+    threads: tuple[float, ...]
+    descriptors: tuple[float, ...]
+    whole_megabytes: float  # the last part less the first
+    megabytes_by_unit: float  # the slope of a straight line through all samples (least squares)
+
+
+def growth(samples: Sequence[Resources], parts: int, warm_share: float) -> Growth:
+    """How much more a process holds in each part of a run than in the one before, by the medians of the parts.
+
+    Raises:
+        BenchFailed: there are too few samples.
+    """
+    first, last = samples[0].at, samples[-1].at
+    counted = [one for one in samples if one.at >= first + warm_share * (last - first)]
+    if len(counted) < 2 * parts:
+        raise BenchFailed(f"{len(counted)} samples are too few for {parts} parts of a run; let it run longer")
+    pieces = [counted[len(counted) * k // parts : len(counted) * (k + 1) // parts] for k in range(parts)]
+    megabytes = [median([one.rss_bytes / MEGABYTE for one in piece]) for piece in pieces]
+    threads = [median([one.threads for one in piece]) for piece in pieces]
+    descriptors = [median([one.descriptors for one in piece]) for piece in pieces]
+    slope = np.polyfit([one.at for one in counted], [one.rss_bytes / MEGABYTE for one in counted], 1)[0]
+    return Growth(_steps(megabytes), _steps(threads), _steps(descriptors), megabytes[-1] - megabytes[0], float(slope))
+
+
+def _steps(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(after - before for before, after in itertools.pairwise(values))

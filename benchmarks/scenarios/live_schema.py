@@ -1,0 +1,60 @@
+"""What the YAML of a scenario of live video may say."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from benchmarks.live.site import PIPELINES, SYNTHETIC
+from benchmarks.scenarios.checks import at_least_one, positive
+
+
+@dataclass(frozen=True)
+class Video:
+    """What the runtime adds to each frame at half load, and to the throughput when it is saturated."""
+
+    kind: str = field(metadata={"choices": ("video",)})
+    work: str = "bench-work"
+    pipeline: str = field(default=SYNTHETIC, metadata={"choices": PIPELINES})
+    rounds: int = 7
+    distinct: int = 16  # frames, shown again and again
+    threads: int = 0  # of ONNX Runtime; 0: as many as cores
+    frames_per_second: float = 25.0  # measured beside half of the capacity, where it is not more than `highest_load`
+    highest_load: float = 0.7
+    seconds: float = 6.0  # of each side, rate and round
+    saturated_seconds: float = 4.0
+    deadline_seconds: float = 1.0  # so long that no frame is given up
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "rounds", "distinct")
+        positive(self, "frames_per_second", "highest_load", "seconds", "saturated_seconds", "deadline_seconds")
+
+    def reduced(self) -> Video:
+        """A version of seconds, that measures nothing worth comparing."""
+        return dataclasses.replace(self, rounds=1, distinct=4, seconds=1.0, saturated_seconds=1.0, highest_load=100.0)
+
+
+@dataclass(frozen=True)
+class Overload:
+    """Twice as many frames as there is capacity for: what is in time, against a queue and against the newest frame."""
+
+    kind: str = field(metadata={"choices": ("overload",)})
+    work: str = "bench-work"
+    pipeline: str = field(default=SYNTHETIC, metadata={"choices": PIPELINES})
+    rounds: int = 7
+    distinct: int = 16
+    threads: int = 0
+    load: float = 2.0  # times the capacity, measured in each round
+    deadline_runs: float = 2.5  # a deadline of so many times what the bare peer needs for a frame
+    deadline_seconds: float = 0.05  # another, where a frame that is taken at once fits well into it
+    seconds: float = 6.0
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "rounds", "distinct")
+        positive(self, "deadline_runs", "deadline_seconds", "seconds")
+        if self.load <= 1:
+            raise ValueError("load: must be more than 1")
+
+    def reduced(self) -> Overload:
+        """A version of seconds, that measures nothing worth comparing."""
+        return dataclasses.replace(self, rounds=1, distinct=4, seconds=1.0, deadline_seconds=2.0, deadline_runs=50.0)

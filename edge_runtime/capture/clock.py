@@ -1,0 +1,54 @@
+"""When a frame was acquired: a stream's own time stamps on the computer's monotonic clock. Pure."""
+
+from __future__ import annotations
+
+DRIFT = 0.0005
+"""Seconds a second by which a source's clock may go slower than ours. A delay that grows faster than that is lag."""
+
+
+class StreamClock:
+    """The frame that came with the least delay is taken to have had none; the others are as late as they came after it.
+
+    The offset between the clocks follows every earlier arrival at once and every later one by at most `DRIFT`. It
+    begins anew when the stamps go back. It never says a moment later than the arrival.
+    """
+
+    def __init__(self) -> None:
+        self._offset: float | None = None
+        self._stamp = 0.0
+        self._arrived_at = 0.0
+
+    def captured_at(self, stamp: float | None, arrived_at: float) -> float:
+        """The acquisition of a frame: its stamp (seconds of the stream) and its arrival (CLOCK_MONOTONIC seconds).
+
+        A frame without a stamp was acquired when it arrived.
+        """
+        if stamp is None:
+            return arrived_at
+        offset = arrived_at - stamp
+        if self._offset is not None and stamp >= self._stamp:
+            offset = min(offset, self._offset + DRIFT * max(0.0, arrived_at - self._arrived_at))
+        self._offset, self._stamp, self._arrived_at = offset, stamp, arrived_at
+        return min(stamp + offset, arrived_at)
+
+
+class Pace:
+    """The clock of a file that is replayed at its own rate: when each frame is due. Stamps that go back begin anew."""
+
+    def __init__(self, frame_seconds: float) -> None:
+        self._frame_seconds = frame_seconds
+        self._start: float | None = None
+        self._stamp = 0.0
+
+    def due_at(self, stamp: float | None, now: float) -> float:
+        """CLOCK_MONOTONIC seconds. A frame without a stamp is due one frame's time after the one before."""
+        if stamp is None:
+            stamp = self._stamp + self._frame_seconds
+        if self._start is None or stamp < self._stamp:
+            self._start = now - stamp
+        self._stamp = stamp
+        return self._start + stamp
+
+    def restart(self) -> None:
+        """The next frame is due when it comes: what the replay is behind is given up."""
+        self._start = None

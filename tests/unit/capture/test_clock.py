@@ -1,0 +1,61 @@
+"""A stream's time stamps on our clock: never in the future, drift is followed, lag is seen."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_runtime.capture.clock import DRIFT, Pace, StreamClock
+
+times = st.floats(0, 1e6, allow_nan=False)
+delays = st.lists(st.floats(0, 3), min_size=1, max_size=60)
+
+
+@given(st.lists(st.tuples(st.one_of(st.none(), st.floats(-1e6, 1e6)), times)))
+def test_whatever_the_stamps_say_no_frame_is_from_the_future(frames):
+    clock = StreamClock()
+    for stamp, arrived_at in frames:
+        assert clock.captured_at(stamp, arrived_at) <= arrived_at
+
+
+@given(delays, st.floats(-1e5, 1e5))
+def test_a_frame_is_as_late_as_it_came_after_the_least_delayed_one_before_it(waits, offset):
+    clock, arrived_at, least = StreamClock(), 0.0, 9.0
+    for number, wait in enumerate(waits):
+        stamp = number * 0.04
+        arrived_at = max(arrived_at, 1e3 + stamp + wait)  # no frame overtakes another
+        delay = arrived_at - 1e3 - stamp
+        least = min(least, delay)
+        late = arrived_at - clock.captured_at(stamp + offset, arrived_at)
+        drifted = DRIFT * (arrived_at - 1e3) + 1e-6
+        assert delay - least - drifted <= late <= delay - least + 1e-6
+
+
+@given(st.floats(-0.0004, 0.0004))
+def test_a_clock_that_drifts_as_crystals_do_makes_no_lag(drift):
+    clock = StreamClock()
+    for number in range(5000):
+        now = number * 0.04
+        assert now - clock.captured_at(now * (1 + drift), now) < 0.001
+
+
+def test_a_lag_that_grows_slowly_is_seen():
+    clock = StreamClock()
+    late = [t - clock.captured_at(0.98 * t, t) for t in range(120)]
+    assert late[-1] == pytest.approx(119 * (0.02 - DRIFT), rel=0.01)
+
+
+def test_stamps_that_begin_anew_begin_a_new_clock():
+    clock = StreamClock()
+    assert clock.captured_at(100.0, 10.0) == 10.0
+    assert clock.captured_at(0.0, 11.0) == 11.0
+    assert clock.captured_at(5000.0, 11.04) == pytest.approx(11.04), "a jump ahead is no lag"
+    assert clock.captured_at(5000.04, 11.08) == pytest.approx(11.08)
+
+
+def test_a_file_is_paced_by_its_stamps_from_when_it_began():
+    pace = Pace(0.04)
+    assert [pace.due_at(stamp, 100.0) for stamp in (5.0, 5.04, 6.0)] == pytest.approx([100.0, 100.04, 101.0])
+    assert pace.due_at(None, 100.0) == pytest.approx(101.04), "without a stamp it is the next by the rate"
+    assert pace.due_at(0.0, 200.0) == 200.0, "it begins anew"
+    pace.restart()
+    assert pace.due_at(1.0, 300.0) == 300.0

@@ -1,0 +1,108 @@
+"""What is damaged is told, and no smeared picture comes out of it."""
+
+import io
+
+import av
+import numpy as np
+import pytest
+from support.videos import decoded, number_of, write_video
+
+from edge_runtime.capture.decode import Decoder
+from edge_runtime.capture.h264 import FrameNumbers
+
+FRAMES = 40  # a key frame every ten
+CAVLC = {"preset": "ultrafast"}
+
+
+def packets(content):
+    with av.open(io.BytesIO(content)) as container:
+        stream = container.streams.video[0]
+        yield stream
+        yield from container.demux(stream)
+
+
+def feed(content, change=lambda _number, packet: packet):
+    """The numbers of the pictures that came out, how often damage was told, and how many differ from the sound file's."""
+    stream, *rest = packets(content)
+    decoder = Decoder(stream, 1_000_000)
+    sound = decoded(content)
+    shown, damaged, smeared = [], 0, 0
+    for number, packet in enumerate(rest):
+        changed = change(number, packet) if packet.size else packet
+        frames, hurt = decoder.feed(changed) if changed is not None else ([], False)
+        damaged += hurt
+        for frame in frames:
+            picture = frame.to_ndarray(format="rgb24")
+            shown.append(number_of(picture))
+            expected = sound.get(shown[-1])
+            smeared += expected is None or int(np.abs(expected.astype(int) - picture).max()) > 2
+    return shown, damaged, smeared
+
+
+def altered(packet, content):
+    changed = av.Packet(content)
+    changed.pts, changed.dts, changed.time_base = packet.pts, packet.dts, packet.time_base
+    changed.is_keyframe = packet.is_keyframe
+    return changed
+
+
+@pytest.fixture(scope="module", params=["h264", "cavlc", "bframes", "intra-refresh", "h265", "annexb", "transport"])
+def content(request, tmp_path_factory):
+    options = {"cavlc": CAVLC, "bframes": {"tune": "film"}, "intra-refresh": {"intra-refresh": "1"}}.get(
+        request.param, {}
+    )
+    if request.param == "h265":
+        options = {"preset": "ultrafast", "tune": "zerolatency", "x265-params": "log-level=none"}
+    suffix = {"annexb": "h264", "transport": "ts"}.get(request.param, "mkv")
+    file = tmp_path_factory.mktemp("video") / f"a.{suffix}"
+    codec = "h265" if request.param == "h265" else "h264"
+    return write_video(file, FRAMES, codec=codec, options=options).read_bytes()
+
+
+def test_a_sound_stream_comes_out_whole(content):
+    shown, damaged, smeared = feed(content)
+    assert shown == list(range(FRAMES)) and not damaged and not smeared
+
+
+def test_after_a_lost_picture_nothing_comes_out_until_a_picture_that_needs_no_other(content):
+    for lost in (12, 15, 25):
+        shown, damaged, smeared = feed(content, lambda number, packet, lost=lost: None if number == lost else packet)
+        assert smeared == 0 and len(shown) < FRAMES
+        assert damaged or len(shown) == FRAMES - 1, "unless no other needed it"
+
+
+def test_a_picture_that_is_cut_off_is_not_shown(content):
+    def cut(number, packet):
+        return altered(packet, bytes(packet)[: packet.size // 2]) if number in (3, 22) else packet
+
+    shown, damaged, smeared = feed(content, cut)
+    assert smeared == 0 and damaged >= 2 and 5 <= len(shown) < FRAMES
+
+
+def test_damaged_bytes_are_found_and_no_smeared_picture_is_shown(tmp_path):
+    content = write_video(tmp_path / "a.mkv", FRAMES, options=CAVLC).read_bytes()
+    rng = np.random.default_rng(7)
+
+    for victim in range(1, FRAMES, 3):
+
+        def spoil(number, packet, victim=victim):
+            if number != victim:
+                return packet
+            spoiled = bytearray(bytes(packet))
+            at = int(rng.integers(40, max(41, len(spoiled) - 200)))
+            spoiled[at : at + 64] = rng.bytes(len(spoiled[at : at + 64]))
+            return altered(packet, bytes(spoiled))
+
+        shown, damaged, smeared = feed(content, spoil)
+        assert damaged and smeared == 0 and victim not in shown
+
+
+def test_a_picture_far_beyond_the_limit_is_not_even_decoded(tmp_path):
+    stream, *rest = packets(write_video(tmp_path / "a.mkv", 3).read_bytes())
+    decoder = Decoder(stream, 320 * 240 // 5)
+    assert [decoder.feed(packet)[0] for packet in rest] == [[]] * len(rest)
+
+
+def test_numbers_of_a_stream_without_parameters_are_not_followed():
+    numbers = FrameNumbers(b"")
+    assert not numbers.lost(b"\0\0\1\x41\x9a\x24\x6c") and not numbers.lost(b"") and not numbers.lost(b"\0\0\1")
