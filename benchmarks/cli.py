@@ -16,14 +16,14 @@ from benchmarks.compare import NotAResult, NotComparable, changes, compare, read
 from benchmarks.daemon import DaemonFailed
 from benchmarks.provenance import Watch
 from benchmarks.record import BenchFailed, Record, State, table
-from benchmarks.scenarios import convert, engine, idle, ingest, overload, queue, study, video
-from benchmarks.scenarios.live_schema import Overload, Video
+from benchmarks.scenarios import convert, engine, idle, ingest, mixed, overload, queue, soak, study, video
+from benchmarks.scenarios.live_schema import Mixed, Overload, Soak, Video
 from benchmarks.scenarios.schema import Convert, Engine, Idle, Ingest, Queue, Scenario, Study, read_scenario, shipped
 from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EXIT_USAGE, ConfigurationError, EdgeRuntimeError
 
 _RUN: dict[type[Scenario], Callable[[Any, Record], None]] = {
     Ingest: ingest.run, Idle: idle.run, Study: study.run, Queue: queue.run, Engine: engine.run, Convert: convert.run,
-    Video: video.run, Overload: overload.run,
+    Video: video.run, Overload: overload.run, Mixed: mixed.run, Soak: soak.run,
 }  # fmt: skip
 _FAILURES = (BenchFailed, DaemonFailed, EdgeRuntimeError, OSError, TimeoutError, subprocess.SubprocessError)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,17 +37,16 @@ def resources_of(pid: int, at: float) -> Resources:
 
 @dataclass(frozen=True)
 class Growth:
-    """From part to part of a run, after a first share of it that does not count. Each has one entry a step."""
+    """What a process holds in each later part of a run more than in the first. The beginning of the run is left out."""
 
     megabytes: tuple[float, ...]
     threads: tuple[float, ...]
     descriptors: tuple[float, ...]
-    whole_megabytes: float  # the last part less the first
-    megabytes_by_unit: float  # the slope of a straight line through all samples (least squares)
+    slope: float  # MB for each unit of `Resources.at`: a straight line through all samples (least squares)
 
 
 def growth(samples: Sequence[Resources], parts: int, warm_share: float) -> Growth:
-    """How much more a process holds in each part of a run than in the one before, by the medians of the parts.
+    """What a process holds in equal parts of a run, by their medians, after a share of it that does not count.
 
     Raises:
         BenchFailed: there are too few samples.
@@ -62,8 +60,8 @@ def growth(samples: Sequence[Resources], parts: int, warm_share: float) -> Growt
     threads = [median([one.threads for one in piece]) for piece in pieces]
     descriptors = [median([one.descriptors for one in piece]) for piece in pieces]
     slope = np.polyfit([one.at for one in counted], [one.rss_bytes / MEGABYTE for one in counted], 1)[0]
-    return Growth(_steps(megabytes), _steps(threads), _steps(descriptors), megabytes[-1] - megabytes[0], float(slope))
+    return Growth(_above_first(megabytes), _above_first(threads), _above_first(descriptors), float(slope))
 
 
-def _steps(values: Sequence[float]) -> tuple[float, ...]:
-    return tuple(after - before for before, after in itertools.pairwise(values))
+def _above_first(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(value - values[0] for value in values[1:])

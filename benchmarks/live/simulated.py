@@ -119,6 +119,7 @@ def make_config(folder: Path) -> config.Config:
 
 def run(folder: Path, frames: int, samples: int) -> None:
     """Show frames until so many were begun; the newest of each source at a time."""
+    folder.mkdir(parents=True, exist_ok=True)
     configuration = make_config(folder)
     metrics = RoleMetrics(METRICS, label_values(configuration))
     channels, arbiter = create_channels(configuration), Arbiter(CAPACITY, metrics)

@@ -58,3 +58,61 @@ class Overload:
     def reduced(self) -> Overload:
         """A version of seconds, that measures nothing worth comparing."""
         return dataclasses.replace(self, rounds=1, distinct=4, seconds=1.0, deadline_seconds=2.0, deadline_runs=50.0)
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """Live frames with and without a head CT study beside them, through the whole daemon."""
+
+    kind: str = field(metadata={"choices": ("mixed",)})
+    work: str = "bench-work"
+    pipeline: str = field(default=SYNTHETIC, metadata={"choices": PIPELINES})
+    rounds: int = 5
+    distinct: int = 16
+    frames_per_second: int = 25
+    deadline_seconds: float = 0.05  # of live frames
+    study_deadline_seconds: float = 60.0
+    seconds: float = 25.0  # of each time, with and without
+    quiet_seconds: float = 5.0  # that end a series
+    give_up_seconds: float = 300.0  # of one study
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "rounds", "distinct", "frames_per_second")
+        positive(self, "deadline_seconds", "study_deadline_seconds", "seconds", "quiet_seconds")
+        positive(self, "give_up_seconds")
+
+    def reduced(self) -> Mixed:
+        """A version of seconds, that measures nothing worth comparing."""
+        return dataclasses.replace(self, rounds=1, distinct=4, seconds=2.0, deadline_seconds=2.0, quiet_seconds=1.0)
+
+
+@dataclass(frozen=True)
+class Soak:
+    """A long run, in which nothing may grow."""
+
+    kind: str = field(metadata={"choices": ("soak",)})
+    work: str = "bench-work"
+    pipeline: str = field(default=SYNTHETIC, metadata={"choices": PIPELINES})
+    rounds: int = 1
+    distinct: int = 16
+    simulated_frames: int = 1_000_000
+    minutes: float = 60.0  # of real frames
+    frames_per_second: int = 25
+    deadline_seconds: float = 0.05
+    warm_share: float = 0.2  # of a run, at its beginning: it does not count
+    parts: int = 9  # of the rest
+    most_megabytes: float = 8.0  # that a process may hold more in the last part than in the first
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "distinct", "simulated_frames", "frames_per_second")
+        positive(self, "minutes", "deadline_seconds", "most_megabytes")
+        if self.rounds != 1:
+            raise ValueError("rounds: must be 1; a longer run says more than another one")
+        if not 0 <= self.warm_share < 1 or self.parts < 2:
+            raise ValueError("warm_share: is 0 to 1; parts: at least 2")
+
+    def reduced(self) -> Soak:
+        """A version of seconds, that measures nothing worth comparing."""
+        return dataclasses.replace(
+            self, distinct=4, simulated_frames=1000, minutes=0.08, deadline_seconds=2.0, parts=4, most_megabytes=1000.0
+        )

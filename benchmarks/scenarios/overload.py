@@ -33,7 +33,7 @@ def run(scenario: Overload, record: Record) -> None:
     record.notes.extend(NOTES)
     with work_folder(scenario.work, record) as work, ExitStack() as stack:
         bench = LiveBench(scenario.pipeline, scenario.distinct, scenario.threads, work, record, stack)
-        needed = median(bench.fastest(_PROBE_SECONDS).latencies)
+        needed = median(bench.fastest(min(_PROBE_SECONDS, scenario.seconds)).latencies)
         deadlines = choose_deadlines(scenario, needed, record)
         infers = {
             name: bench.infer(f"edge-{index}", seconds) for index, (name, seconds) in enumerate(deadlines.items())

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.scenarios.checks import at_least_one
-from benchmarks.scenarios.live_schema import Overload, Video
+from benchmarks.scenarios.live_schema import Mixed, Overload, Soak, Video
 from edge_runtime.errors import ConfigurationError
 from edge_runtime.yaml_schema import read_schema
 
@@ -199,10 +199,10 @@ class Convert:
         )
 
 
-Scenario = Ingest | Idle | Study | Queue | Engine | Convert | Video | Overload
+Scenario = Ingest | Idle | Study | Queue | Engine | Convert | Video | Overload | Mixed | Soak
 KINDS: dict[str, type[Scenario]] = {
     "ingest": Ingest, "idle": Idle, "study": Study, "queue": Queue, "engine": Engine, "convert": Convert,
-    "video": Video, "overload": Overload,
+    "video": Video, "overload": Overload, "mixed": Mixed, "soak": Soak,
 }  # fmt: skip
 
 

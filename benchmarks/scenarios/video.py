@@ -37,7 +37,7 @@ def run(scenario: Video, record: Record, module: str = ROLE_MODULE) -> None:
     with work_folder(scenario.work, record) as work, ExitStack() as stack:
         bench = LiveBench(scenario.pipeline, scenario.distinct, scenario.threads, work, record, stack)
         infer = bench.infer("edge", scenario.deadline_seconds, module)
-        capacity = bench.fastest(_PROBE_SECONDS).rate
+        capacity = bench.fastest(min(_PROBE_SECONDS, scenario.seconds)).rate
         cases = rates(scenario, capacity, record)
         for number in range(1, scenario.rounds + 1):
             for name, rate in cases.items():

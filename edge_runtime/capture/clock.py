@@ -5,6 +5,12 @@ from __future__ import annotations
 DRIFT = 0.0005
 """Seconds a second by which a source's clock may go slower than ours. A delay that grows faster than that is lag."""
 
+YOUNG_SECONDS = 5.0
+YOUNG_DRIFT = 0.2
+"""The same in a connection's first seconds: the stamps of many servers and programs have to settle. A pause counts
+little: after one the frames are old."""
+_STEP_SECONDS = 0.1
+
 
 class StreamClock:
     """The frame that came with the least delay is taken to have had none; the others are as late as they came after it.
@@ -17,17 +23,23 @@ class StreamClock:
         self._offset: float | None = None
         self._stamp = 0.0
         self._arrived_at = 0.0
+        self._began_at = 0.0
 
     def captured_at(self, stamp: float | None, arrived_at: float) -> float:
         """The acquisition of a frame: its stamp (seconds of the stream) and its arrival (CLOCK_MONOTONIC seconds).
 
-        A frame without a stamp was acquired when it arrived.
+        A frame without a stamp was acquired when it arrived, but where others have one, with the one before it: a
+        demuxer loses a stamp now and then, and that frame may be old.
         """
         if stamp is None:
-            return arrived_at
+            return arrived_at if self._offset is None else min(self._stamp + self._offset, arrived_at)
         offset = arrived_at - stamp
-        if self._offset is not None and stamp >= self._stamp:
-            offset = min(offset, self._offset + DRIFT * max(0.0, arrived_at - self._arrived_at))
+        if self._offset is None or stamp < self._stamp:
+            self._began_at = arrived_at
+        else:
+            passed = max(0.0, arrived_at - self._arrived_at)
+            young = arrived_at - self._began_at < YOUNG_SECONDS
+            offset = min(offset, self._offset + (YOUNG_DRIFT * min(passed, _STEP_SECONDS) if young else DRIFT * passed))
         self._offset, self._stamp, self._arrived_at = offset, stamp, arrived_at
         return min(stamp + offset, arrived_at)
 

@@ -35,6 +35,7 @@ def run(config: Config, link: Link, metrics: Metrics) -> None:
     writer = SlotWriter(link.channels.sources[video.name].frames)
     reader = _reader(video, writer, metrics)
     reader.start()
+    link.begin("video", video.name, _HANG_SECONDS)
     link.ready()
     shown = ""
     while not link.stopped.wait(_TURN_SECONDS):
@@ -56,7 +57,7 @@ def _reader(video: Video, writer: SlotWriter, metrics: Metrics) -> Reader:
     try:
         from edge_runtime.capture.reader import Reader
     except ModuleNotFoundError as error:
-        if error.name != "av":
+        if (error.name or "").partition(".")[0] != "av":
             raise
         text = f"source {video.name} needs PyAV: pip install 'edge-runtime[video]'"
         raise BackendUnavailable(text) from None

@@ -15,6 +15,10 @@ from edge_runtime.telemetry.metrics import Metrics
 _LOOK_AGAIN_SECONDS = 0.05
 
 
+_WAITING = "edge_schedule_waiting"
+_RUNNING = "edge_schedule_running"
+
+
 class RunClass(str, Enum):
     """Live frames go before studies; a promoted study is past its deadline and gets one run after each live run."""
 
@@ -134,7 +138,7 @@ class Arbiter:
         self._waiting.append(waiter)
         self._grant()
         if not waiter.granted:
-            self._report("waiting", waiter.wish.run_class)
+            self._report(_WAITING, waiter.wish.run_class)
 
     def _wait(self, waiter: _Waiter) -> None:
         """A study looks again from time to time: deadlines pass without anybody coming or going."""
@@ -146,10 +150,10 @@ class Arbiter:
     def _leave(self, waiter: _Waiter) -> None:
         if waiter in self._waiting:
             self._waiting.remove(waiter)
-            self._report("waiting", waiter.wish.run_class)
+            self._report(_WAITING, waiter.wish.run_class)
         elif waiter in self._running:
             self._running.remove(waiter)
-            self._report("running", waiter.wish.run_class)
+            self._report(_RUNNING, waiter.wish.run_class)
         self._grant()
 
     def _grant(self) -> None:
@@ -178,8 +182,8 @@ class Arbiter:
         self._running.append(waiter)
         waiter.granted = True
         waiter.wake.set()
-        self._report("waiting", run_class)
-        self._report("running", run_class)
+        self._report(_WAITING, run_class)
+        self._report(_RUNNING, run_class)
 
     def _promote(self) -> None:
         late = [waiter for waiter in self._waiting if waiter.wish.run_class is RunClass.STUDY]
@@ -187,10 +191,10 @@ class Arbiter:
         for waiter in late:
             if waiter.wish.deadline_at <= now:
                 waiter.wish = replace(waiter.wish, run_class=RunClass.PROMOTED)
-                self._report("waiting", RunClass.STUDY)
-                self._report("waiting", RunClass.PROMOTED)
+                self._report(_WAITING, RunClass.STUDY)
+                self._report(_WAITING, RunClass.PROMOTED)
 
-    def _report(self, state: str, run_class: RunClass) -> None:
-        those = self._waiting if state == "waiting" else self._running
+    def _report(self, gauge: str, run_class: RunClass) -> None:
+        those = self._waiting if gauge == _WAITING else self._running
         count = sum(waiter.wish.run_class is run_class for waiter in those)
-        self._metrics.set(f"edge_schedule_{state}", count, **{"class": run_class.value})
+        self._metrics.set(gauge, count, **{"class": run_class.value})

@@ -1,15 +1,24 @@
 """One process a source: the newest good frame is in the slot, and every kind of trouble is told apart and survived."""
 
-import contextlib
-import random
+import io
+import os
+import signal
+import threading
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from support.capturing import Capture, wait_for
 from support.rtsp_peer import RtspServer, SilentServer, free_port
 from support.videos import decoded, milliseconds_ago, number_of, write_video
+
+from edge_runtime.capture.backoff import Backoff
+from edge_runtime.capture.reader import Reader
+from edge_runtime.config import Video
+from edge_runtime.metrics import METRICS
+from edge_runtime.telemetry.metrics import RoleMetrics
 
 
 @pytest.fixture
@@ -139,6 +148,96 @@ def test_a_program_is_read_and_started_again_when_it_dies(tmp_path):
         wait_for(lambda: capture.connects("not_found") >= 2, "attempts with a program that is missing")
 
 
+def test_a_damaged_file_shows_no_smeared_picture_and_goes_on_at_the_next_key_frame(tmp_path):
+    sound = write_video(tmp_path / "a.mkv", 60, options={"preset": "ultrafast"}).read_bytes()
+    damaged = bytearray(sound)
+    with av.open(io.BytesIO(sound)) as container:
+        places = [(p.pos, p.size) for p in container.demux(video=0) if p.size]
+    for victim in (13, 31, 44):
+        start = places[victim][0] + places[victim][1] // 3
+        damaged[start : start + 64] = np.random.default_rng(victim).bytes(64)
+    file = tmp_path / "b.mkv"
+    file.write_bytes(damaged)
+    expected, smeared = decoded(sound), 0
+    with Capture(tmp_path, url=str(file)) as capture:
+        seen = set()
+        for lease in capture.pictures(lambda: capture.is_in("ended")):
+            seen.add(number_of(lease.pixels))
+            smeared += int(np.abs(expected[number_of(lease.pixels)].astype(int) - lease.pixels).max()) > 2
+        assert smeared == 0 and capture.frames("corrupt") == 3
+        assert capture.frames("captured") == 60 - 7 - 9 - 6, "each time until the next key frame"
+        assert not seen & {13, 19, 31, 39, 44, 49} and {20, 40, 59} <= seen
+
+
+def test_a_stream_that_changes_its_codec_is_opened_anew(tmp_path):
+    first = write_video(tmp_path / "a.ts", 25)
+    other = write_video(tmp_path / "b.ts", 25, codec="mpeg2")
+    script = tmp_path / "send.sh"
+    script.write_text(
+        f"cd {tmp_path}; if [ ! -e begun ]; then touch begun; cat {first}; fi; while cat {other}; do sleep 0.5; done"
+    )
+    with Capture(tmp_path, command=f"sh {script}") as capture:
+        wait_for(lambda: capture.frames("captured"), "the first codec")
+        wait_for(lambda: capture.connects("opened") >= 2, "another connection")
+        before = capture.frames("captured")
+        wait_for(lambda: capture.frames("captured") > before + 20, "the other codec")
+        assert capture.frames("corrupt")
+
+
+def test_a_process_that_was_held_up_shows_nothing_old_and_catches_up(tmp_path, rtsp):
+    with Capture(tmp_path, url=rtsp.url, maximum_lag_seconds=0.5) as capture:
+        capture.wait_state("live")
+        capture.process.send_signal(signal.SIGSTOP)
+        time.sleep(2.0)
+        capture.process.send_signal(signal.SIGCONT)
+        before, worst = capture.frames("captured"), 0.0
+        for lease in capture.pictures(lambda: capture.frames("captured") > before + 30):
+            now = time.monotonic()
+            worst = max(worst, milliseconds_ago(lease.pixels, now) / 1000 - (now - lease.header.captured_at))
+        assert capture.frames("lagging") and worst < 0.1, "what is published says how old it is"
+        capture.wait_state("live")
+
+
+def test_a_source_without_frames_and_one_that_is_dead_do_not_hold_up_another(tmp_path, rtsp):
+    rtsp.tell("pause")
+    file = write_video(tmp_path / "a.mp4", 40)
+    folders = [tmp_path / name for name in ("dead", "paused", "sound")]
+    for folder in folders:
+        folder.mkdir()
+    with (
+        Capture(folders[0], url=f"rtsp://127.0.0.1:{free_port()}/") as dead,
+        Capture(folders[1], url=rtsp.url) as paused,
+        Capture(folders[2], url=str(file), loop=True) as sound,
+    ):
+        sound.wait_state("live")
+        wait_for(lambda: dead.connects("refused") and dead.is_in("connecting"), "the dead one goes on trying")
+        assert paused.is_in("connecting") and paused.state["ready"]
+        rtsp.tell("go")
+        paused.wait_state("live")
+        assert sound.is_in("live")
+
+
+def test_many_reconnections_leak_nothing():
+    metrics = RoleMetrics(METRICS, {"source": ("tower",)})
+
+    def attempts():
+        return sum(value for name, _, value in metrics.snapshot() if name == "edge_video_connects_total")
+
+    def held():
+        return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+    with SilentServer(hang_up=True) as server:
+        video = Video(name="tower", pipeline="p", url=server.url)
+        reader = Reader(video, lambda *_: None, metrics, Backoff(first_seconds=0.01, longest_seconds=0.01))
+        reader.start()
+        wait_for(lambda: attempts() >= 10, "the first attempts")
+        before, memory = held(), resident_bytes()
+        wait_for(lambda: attempts() >= 150, "many more")
+        wait_for(lambda: all(now <= then for now, then in zip(held(), before, strict=True)), "no more than before")
+        assert resident_bytes() - memory < 8_000_000
+        assert reader.stop(5.0) and server.accepted >= 150
+
+
 def test_a_device_that_is_missing_is_tried_again(tmp_path):
     with Capture(tmp_path, url="/dev/video77") as capture:
         wait_for(lambda: capture.connects("not_found") >= 2, "a second attempt")
@@ -153,3 +252,7 @@ def _children(pid):
 
 def _alive(pid):
     return Path(f"/proc/{pid}").exists()
+
+
+def resident_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Sequence
 from fractions import Fraction
@@ -64,6 +65,7 @@ def write_video(
     return path
 
 
+@functools.lru_cache(maxsize=2)
 def decoded(content: bytes) -> dict[int, np.ndarray]:
     """The pictures of a video as FFmpeg decodes it, by their number."""
     with av.open(io.BytesIO(content)) as container:

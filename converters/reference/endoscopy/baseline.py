@@ -1,4 +1,4 @@
-"""What plain methods reach: sharpness and redness, blobs of another colour, and growing a region from its middle."""
+"""What plain methods reach: sharpness and redness, patches of another redness, and growing a region from its middle."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 from converters.measure.metrics import Detected
 from edge_runtime.domain import Array
 
-BOX_LEVELS = (1.2, 1.6, 2.0, 2.5, 3.0)  # deviations from the surroundings
+BOX_LEVELS = (0.8, 1.2, 1.6, 2.0, 2.5)  # deviations from the surroundings
 COLOUR_LEVELS = (0.04, 0.07, 0.1, 0.14, 0.2, 0.3)  # distance from the middle's colour, 1 is white
 REDNESS_LEVELS = (0.34, 0.36, 0.38, 0.40, 0.42)  # share of red in red, green and blue
 _LEAST, _MOST, _SOLID = 0.002, 0.2, 0.45  # share of the picture; of the box
+_DARK, _GLARE, _AROUND = 0.3, 0.8, 61
 
 Corners = tuple[int, int, int, int]
 """Row and column of start and stop."""
@@ -33,14 +34,21 @@ def redness(pixels: Array) -> float:
 
 
 def contrast(pixels: Array) -> Array:
-    """How far colour and brightness differ from their surroundings, in deviations; float32, half of each extent."""
+    """How far the share of red differs from its surroundings, in deviations, where it is neither dark nor glaring.
+
+    float32, half of each extent.
+    """
     ndimage, small = _ndimage(), _halved(pixels)
-    total = small.sum(axis=-1) + np.float32(0.15)
-    fields = (small[..., 0] / total, small[..., 1] / total, np.log(total))
-    seen = np.zeros(total.shape, dtype=np.float32)
-    for field in fields:
-        difference = ndimage.uniform_filter(field, 5) - ndimage.uniform_filter(field, 61)
-        seen = np.maximum(seen, np.abs(difference) / (difference.std() + np.float32(1e-6)))
+    total = small.sum(axis=-1)
+    lit = ndimage.binary_erosion((total > _DARK) & (small.min(axis=-1) < _GLARE), iterations=3)
+    if not lit.any():
+        return np.zeros(total.shape, dtype=np.float32)
+    share = small[..., 0] / (total + np.float32(0.15))
+    around = ndimage.uniform_filter(share * lit, _AROUND) / (
+        ndimage.uniform_filter(lit.astype(np.float32), _AROUND) + np.float32(1e-3)
+    )
+    difference = ndimage.uniform_filter(share, 5) - around
+    seen: Array = lit * np.abs(difference) / (difference[lit].std() + np.float32(1e-6))
     return seen
 
 

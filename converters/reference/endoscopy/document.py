@@ -97,9 +97,9 @@ def markdown(found: dict[str, Any]) -> str:
         "",
         "The plain methods beside them, with thresholds chosen on the same validation phantoms: the deviation of the",
         f"Laplacian above {chosen['sharpness']:.3g} of frames whose share of red is above {chosen['redness']:g};",
-        f"compact parts that differ from their surroundings by more than {chosen['box_level']:g} deviations in colour",
-        f"or brightness; what hangs together with the middle of the box and is within {chosen['colour_level']:g} of",
-        "its colour.",
+        "compact parts whose share of red differs from that around them by more than",
+        f"{chosen['box_level']:g} deviations, where it is neither dark nor glare; what hangs together with the middle",
+        f"of the box and is within {chosen['colour_level']:g} of its colour.",
     ]
     for name, title in _TITLES.items():
         lines += ["", f"### {title}", "", "| figure | networks | plain method |", "|---|---|---|"]

@@ -49,7 +49,8 @@ def develop(rng: np.random.Generator, light: Array, optics: Optics) -> Array:
     picture *= _shade(rows, columns, round(optics.shade, 2), round(optics.corners, 2))[..., None]
     picture *= np.float32(255)
     picture += _noise(rng, rows, columns) * np.float32(optics.noise)
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    levels: Array = np.clip(picture, 0, 255).astype(np.uint8)
+    return levels
 
 
 def field_of_view(rows: int, columns: int, corners: float) -> Array:

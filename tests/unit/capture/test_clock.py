@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.capture.clock import DRIFT, Pace, StreamClock
+from edge_runtime.capture.clock import DRIFT, YOUNG_DRIFT, YOUNG_SECONDS, Pace, StreamClock
 
 times = st.floats(0, 1e6, allow_nan=False)
 delays = st.lists(st.floats(0, 3), min_size=1, max_size=60)
@@ -26,7 +26,7 @@ def test_a_frame_is_as_late_as_it_came_after_the_least_delayed_one_before_it(wai
         delay = arrived_at - 1e3 - stamp
         least = min(least, delay)
         late = arrived_at - clock.captured_at(stamp + offset, arrived_at)
-        drifted = DRIFT * (arrived_at - 1e3) + 1e-6
+        drifted = YOUNG_DRIFT * min(arrived_at - 1e3, YOUNG_SECONDS) + DRIFT * (arrived_at - 1e3) + 1e-6
         assert delay - least - drifted <= late <= delay - least + 1e-6
 
 
@@ -41,7 +41,16 @@ def test_a_clock_that_drifts_as_crystals_do_makes_no_lag(drift):
 def test_a_lag_that_grows_slowly_is_seen():
     clock = StreamClock()
     late = [t - clock.captured_at(0.98 * t, t) for t in range(120)]
-    assert late[-1] == pytest.approx(119 * (0.02 - DRIFT), rel=0.01)
+    assert late[-1] == pytest.approx((119 - YOUNG_SECONDS) * (0.02 - DRIFT), rel=0.02)
+
+
+def test_stamps_that_settle_in_the_first_seconds_leave_no_lag():
+    clock = StreamClock()
+    late = []
+    for number in range(200):
+        now = 0.04 * number
+        late.append(now - clock.captured_at(now - min(0.1, 0.1 * now), now))
+    assert max(late[50:]) < 0.001
 
 
 def test_stamps_that_begin_anew_begin_a_new_clock():
@@ -50,6 +59,20 @@ def test_stamps_that_begin_anew_begin_a_new_clock():
     assert clock.captured_at(0.0, 11.0) == 11.0
     assert clock.captured_at(5000.0, 11.04) == pytest.approx(11.04), "a jump ahead is no lag"
     assert clock.captured_at(5000.04, 11.08) == pytest.approx(11.08)
+
+
+def test_what_comes_after_a_pause_in_the_first_seconds_is_known_to_be_old():
+    clock = StreamClock()
+    for number in range(10):
+        clock.captured_at(0.04 * number, 0.04 * number)
+    assert clock.captured_at(0.40, 2.4) < 0.45
+
+
+def test_a_frame_that_lost_its_stamp_is_not_younger_than_the_one_before_it():
+    clock = StreamClock()
+    assert clock.captured_at(None, 9.0) == 9.0, "a stream without stamps has only arrivals"
+    clock.captured_at(0.0, 10.0)
+    assert clock.captured_at(None, 12.0) == 10.0
 
 
 def test_a_file_is_paced_by_its_stamps_from_when_it_began():

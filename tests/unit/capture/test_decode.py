@@ -3,6 +3,7 @@
 import io
 
 import av
+import av.logging
 import numpy as np
 import pytest
 from support.videos import decoded, number_of, write_video
@@ -22,7 +23,7 @@ def packets(content):
 
 
 def feed(content, change=lambda _number, packet: packet):
-    """The numbers of the pictures that came out, how often damage was told, and how many differ from the sound file's."""
+    """The numbers of what came out, how often damage was told, and how many pictures differ from the sound file's."""
     stream, *rest = packets(content)
     decoder = Decoder(stream, 1_000_000)
     sound = decoded(content)
@@ -77,6 +78,41 @@ def test_a_picture_that_is_cut_off_is_not_shown(content):
 
     shown, damaged, smeared = feed(content, cut)
     assert smeared == 0 and damaged >= 2 and 5 <= len(shown) < FRAMES
+
+
+def test_a_picture_that_lacks_a_slice_is_not_shown(tmp_path):
+    content = write_video(tmp_path / "a.mkv", FRAMES, options={"tune": "film", "slices": "4"}).read_bytes()
+
+    def without_the_last_slice(number, packet):
+        if number not in (14, 27):
+            return packet
+        units, at, whole = [], 0, bytes(packet)
+        while at < len(whole):
+            size = 4 + int.from_bytes(whole[at : at + 4], "big")
+            units.append(whole[at : at + size])
+            at += size
+        assert len(units) >= 2
+        return altered(packet, b"".join(units[:-1]))
+
+    shown, damaged, smeared = feed(content, without_the_last_slice)
+    assert smeared == 0 and damaged == 2 and len(shown) < FRAMES
+
+
+def test_a_picture_that_ffmpeg_says_it_mended_in_its_log_alone_is_not_shown(tmp_path):
+    stream, first, *_ = packets(write_video(tmp_path / "a.mkv", 3).read_bytes())
+    decoder = Decoder(stream, 1_000_000)
+    sound = decoder._context
+
+    class Mending:
+        name = "h264"
+
+        def decode(self, packet):
+            av.logging.log(av.logging.INFO, "h264", "concealing 5 DC, 5 AC, 5 MV errors in P frame")
+            return sound.decode(packet)
+
+    decoder._context = Mending()
+    assert decoder.feed(first) == ([], True)
+    assert len(decoder.feed(first)[0]) == 1, "with another decoder it goes on at a key frame"
 
 
 def test_damaged_bytes_are_found_and_no_smeared_picture_is_shown(tmp_path):

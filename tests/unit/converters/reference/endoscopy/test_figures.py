@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from converters.measure.metrics import Detected
+from converters.reference.endoscopy import baseline
 from converters.reference.endoscopy.cases import Case
 from converters.reference.endoscopy.figures import Chosen, by_kind, by_size, choose, figures
 from converters.reference.endoscopy.samples import DETECTOR, INFORMATIVE, SEGMENTER, SMALL_DETECTOR
@@ -25,8 +26,8 @@ def case(patient: int, informative: bool, sharpness: float) -> Case:
         found={DETECTOR: good, SMALL_DETECTOR: none},
         outlines={level: (0.9 - abs(level - 0.6),) for level in LEVELS},
         pipeline_dice=0.8,
-        blobs=dict.fromkeys((1.2, 1.6, 2.0, 2.5, 3.0), none),
-        grown=dict.fromkeys((0.04, 0.07, 0.1, 0.14, 0.2, 0.3), (0.5,)),
+        blobs=dict.fromkeys(baseline.BOX_LEVELS, none),
+        grown=dict.fromkeys(baseline.COLOUR_LEVELS, (0.5,)),
     )  # fmt: skip
 
 

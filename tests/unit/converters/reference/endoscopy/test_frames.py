@@ -12,6 +12,7 @@ import pytest
 from scipy import ndimage
 
 from converters.reference.endoscopy import baseline
+from converters.reference.endoscopy.camera import Camera
 from converters.reference.endoscopy.frames import (
     BLURRED,
     CLEAR,
@@ -20,10 +21,13 @@ from converters.reference.endoscopy.frames import (
     POLYP,
     Frame,
     draw_growths,
+    inside_frame,
     make_frame,
     make_frames,
 )
 from converters.reference.endoscopy.growths import Growth, Kind
+from converters.reference.endoscopy.picture import Optics
+from converters.reference.endoscopy.tunnel import draw_tunnel
 
 PATIENTS = range(4)
 EXPECTED = {"seed": 1, "polyps": [2, 3, 4], "pixels": 8592, "mean": [95.64, 64.20, 48.79]}
@@ -74,6 +78,17 @@ def test_blurred_frames_are_less_sharp_and_rooms_less_red():
     assert sharp[BLURRED] < 0.8 * sharp[CLEAR]
     red = {kind: np.mean([baseline.redness(frames(s)[kind].pixels) for s in PATIENTS]) for kind in (CLEAR, OUTSIDE)}
     assert red[OUTSIDE] < red[CLEAR] - 0.05
+
+
+def test_a_polyp_in_a_blurred_frame_does_not_count():
+    """The same view, once sharp and once moved."""
+    rng = np.random.default_rng(1)
+    polyp = Growth(Kind.POLYP, 3.0, 0.5, 0.35)
+    tunnel = draw_tunnel(rng, 9.0, [polyp])
+    camera = Camera(polyp.along - 0.9)
+    sharp, moved = (inside_frame(rng, tunnel, camera, Optics(4.0, m), 180, 240) for m in (0.0, 0.05))
+    assert sharp.informative and [p.number for p in sharp.polyps] == [1]
+    assert moved.inside and not moved.informative and moved.polyps == ()
 
 
 def test_the_corners_are_dark_and_the_lumen_is_darker_than_the_wall():
