@@ -22,6 +22,8 @@ OUTCOMES = ("in_time", "late", "dropped", "superseded", "overtaken", "failed")
 """What becomes of a frame that infer could have taken."""
 
 _FILE_SECONDS = 10
+_OUTPUTS = ("jsonlines", "recording")
+_KEEP_BYTES = 50_000_000
 _FRAMES = re.compile(
     rf'^edge_video_frames_total{{(?=[^}}]*source="{SOURCE}")[^}}]*outcome="(\w+)"[^}}]*}} (\S+)$', re.M
 )
@@ -58,10 +60,12 @@ def write_daemon_config(
     frames_per_second: int,
     deadline_seconds: float,
     studies_after_seconds: float | None,
+    outputs: bool = False,
 ) -> Path:
     """A configuration of the live pipeline on a video of the site's frames.
 
-    With `studies_after_seconds`, the quiet time that ends a series, also of head CT studies to a folder.
+    With `studies_after_seconds`, the quiet time that ends a series, also of head CT studies to a folder. With `outputs`
+    results are written as lines and as a recording, of which the oldest files go again and again.
 
     The record gets its hashes, and where studies run.
     """
@@ -76,6 +80,12 @@ def write_daemon_config(
                 (site.engines / name).symlink_to((ENGINES / name).resolve(), target_is_directory=True)
         document["pipelines"].append({**pipeline, "send_to": ["disk"], "complete_after_seconds": studies_after_seconds})
         document["destinations"] = [{"name": "disk", "type": "folder", "path": str(work / "out")}]
+    if outputs:
+        document["destinations"] = document.get("destinations", []) + [
+            {"name": kind, "type": kind, "path": str(work / kind), "segment_seconds": 30.0, "keep_bytes": _KEEP_BYTES}
+            for kind in _OUTPUTS
+        ]
+        document["pipelines"][0]["send_to"] = list(_OUTPUTS)
     file.write_text(yaml.safe_dump(document, sort_keys=False))
     config = read_site(str(file), record)
     record.checks["where studies run"] = list(placement(config).lines)

@@ -43,7 +43,7 @@ def run(scenario: Soak, record: Record) -> None:
         _simulated(scenario, record, work)
         config = write_daemon_config(
             site, work, record, frames_per_second=scenario.frames_per_second,
-            deadline_seconds=scenario.deadline_seconds, studies_after_seconds=None,
+            deadline_seconds=scenario.deadline_seconds, studies_after_seconds=None, outputs=True,
         )  # fmt: skip
         daemon = stack.enter_context(Daemon(config, work / "spool"))
         daemon.wait_ready(120.0)

@@ -33,7 +33,6 @@ def test_a_figure_that_differs_is_told():
         (SEGMENTER, "tensorrt-rtx", "fp16"),
         (endoscopy.DETECTOR, "onnxruntime", "int8"),
         (endoscopy.SEGMENTER, "tensorrt-rtx", "int8"),
-        (endoscopy.INFORMATIVE, "tensorrt-rtx", "fp16"),
     ],
 )
 def test_an_engine_built_again_has_the_committed_figures(tmp_path, name, target, precision):
