@@ -33,6 +33,7 @@ class OnnxRuntimeSession:
         self.inputs = tuple(_info(tensor) for tensor in session.get_inputs())
         self.outputs = tuple(_info(tensor) for tensor in session.get_outputs())
         self._session = session
+        self._known: dict[tuple[tuple[str, int], ...], tuple[Any, dict[str, Buffer]]] = {}
 
     def enqueue(self, bindings: Mapping[str, Buffer], stream: Stream) -> None:
         """Append one run to the stream and return at once. See `Session.enqueue`."""
@@ -41,6 +42,22 @@ class OnnxRuntimeSession:
             raise EngineError("this session is closed")
         if not isinstance(stream, HostStream):
             raise EngineError("ONNX Runtime's CPU provider runs on a stream of the host")
+        binding = self._bound(session, bindings)
+
+        def run() -> None:
+            try:
+                session.run_with_iobinding(binding)
+            except Exception as error:
+                raise InferenceFailed(f"ONNX Runtime failed in a run: {error}") from error
+
+        stream.submit(run)
+
+    def _bound(self, session: Any, bindings: Mapping[str, Buffer]) -> Any:
+        """The library's view of these buffers, made once for each set of them; it keeps them alive."""
+        key = tuple((name, buffer.address) for name, buffer in bindings.items())
+        known = self._known.get(key)
+        if known is not None:
+            return known[0]
         check_bindings(self.inputs + self.outputs, bindings)
         binding = session.io_binding()
         for tensor in self.inputs:
@@ -49,21 +66,13 @@ class OnnxRuntimeSession:
         for tensor in self.outputs:
             buffer = bindings[tensor.name]
             binding.bind_output(tensor.name, "cpu", 0, np.dtype(tensor.dtype), tensor.shape, buffer.address)
-        kept = dict(bindings)  # the buffers outlive the run
-
-        def run() -> None:
-            try:
-                session.run_with_iobinding(binding)
-            except Exception as error:
-                raise InferenceFailed(f"ONNX Runtime failed in a run: {error}") from error
-            finally:
-                kept.clear()
-
-        stream.submit(run)
+        self._known[key] = (binding, dict(bindings))
+        return binding
 
     def close(self) -> None:
         """Free the network; a second call does nothing."""
         self._session = None
+        self._known.clear()
 
 
 class OnnxRuntimeBackend:

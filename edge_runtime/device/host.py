@@ -26,6 +26,7 @@ class HostBuffer:
 
     def __init__(self, shape: tuple[int, ...], dtype: str) -> None:
         self.array: Array = np.zeros(shape, dtype=dtype)
+        self.address: int = self.array.ctypes.data  # of the first byte
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -36,11 +37,6 @@ class HostBuffer:
     def dtype(self) -> str:
         """NumPy's name of the element type."""
         return self.array.dtype.name
-
-    @property
-    def address(self) -> int:
-        """Address of the first byte."""
-        return self.array.ctypes.data
 
 
 class HostEvent:

@@ -37,7 +37,7 @@ WHOLE_FRAME = "(frame)"
 """Under this name the estimates hold what a whole frame takes; no stage can be called so."""
 
 _POLL_SECONDS = 0.5
-_WAIT_SECONDS = 0.003
+_WAIT_SECONDS = 0.005
 
 
 @dataclass(eq=False)
