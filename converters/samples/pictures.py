@@ -97,38 +97,32 @@ def read_npy(path: Path) -> Frames:
 
 
 def read_video(path: Path) -> Frames:
-    """Every n-th frame, RGB, at most MOST_FRAMES of them.
+    """Every n-th frame, RGB, at most MOST_FRAMES of them; decoded and turned into RGB as live video is.
 
     Raises:
-        ConfigurationError: no frame can be read.
-        BackendUnavailable: OpenCV is missing.
+        ConfigurationError: no frame can be read, or one is damaged.
+        BackendUnavailable: PyAV is missing.
     """
     try:
-        import cv2
+        import av
+
+        from edge_runtime.capture.picture import Converter
     except ModuleNotFoundError as error:
         raise BackendUnavailable(
-            f"{path}: video needs OpenCV; run: pip install opencv-python-headless, or save frames as PNG"
+            f"{path}: video needs PyAV; run: pip install 'edge-runtime[video]', or save frames as PNG"
         ) from error
-    capture = cv2.VideoCapture(str(path))
+    kept: list[Array] = []
+    converter = Converter(None)
     try:
-        count = 0
-        while capture.grab():  # what the container states is an estimate
-            count += 1
-    finally:
-        capture.release()
-    step = max(1, math.ceil(count / MOST_FRAMES))
-    capture, kept = cv2.VideoCapture(str(path)), []
-    try:
-        for index in range(count):
-            if not capture.grab():
-                break
-            if index % step == 0:
-                found, picture = capture.retrieve()
-                if not found:
-                    raise ConfigurationError(f"{path}: frame {index} of this video is damaged")
-                kept.append(picture[..., ::-1])
-    finally:
-        capture.release()
+        with av.open(str(path)) as container:
+            count = sum(packet.size > 0 for packet in container.demux(video=0))  # what it states is an estimate
+        step = max(1, math.ceil(count / MOST_FRAMES))
+        with av.open(str(path)) as container:
+            for index, frame in enumerate(container.decode(video=0)):
+                if index % step == 0:
+                    kept.append(converter.rgb(frame).copy())
+    except (av.error.FFmpegError, IndexError) as error:
+        raise ConfigurationError(f"{path}: this video cannot be read after {len(kept)} frames: {error}") from error
     if not kept:
         raise ConfigurationError(f"{path}: no frame of this video can be read")
     return frames(np.stack(kept))
