@@ -9,6 +9,8 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ SEED = 990_003
 
 _OUTCOMES = ("in_time", "late", "dropped", "superseded", "overtaken", "failed", "corrupt", "lagging", "unread")
 _PATIENCE_SECONDS = 60.0
+_SAME = 0.3
 
 Line = dict[str, Any]
 
@@ -54,11 +57,8 @@ def watch(daemon: Daemon) -> None:
     while not daemon.metric("edge_video_state", source=SOURCE, state="ended"):
         if time.monotonic() > give_up_at:
             raise TimeoutError(f"the video has not ended; see {daemon.log}")
-        captured, in_time = (
-            daemon.metric("edge_video_frames_total", source=SOURCE, outcome=outcome)
-            for outcome in ("captured", "in_time")
-        )
-        print(f"    {captured:5.0f} frames captured, {in_time:5.0f} with a result in time", flush=True)
+        in_time = daemon.metric("edge_video_frames_total", source=SOURCE, outcome="in_time")
+        print(f"    {in_time:5.0f} frames with a result in time", flush=True)
         time.sleep(2.0)
 
 
@@ -102,26 +102,44 @@ def print_times(lines: list[Line]) -> None:
         print(f"  stage {name:<8} ran in {len(ran)} frames, {median}" + (f"; {', '.join(counts)}" if counts else ""))
 
 
+def overlap(box: dict[str, int], other: Sequence[int]) -> float:
+    """Intersection over union of a finding's box and (top, left, bottom, right)."""
+    mine = (box["top"], box["left"], box["bottom"], box["right"])
+    rows, columns = (max(0, min(mine[k + 2], other[k + 2]) - max(mine[k], other[k])) for k in (0, 1))
+    areas = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (mine, other))
+    return rows * columns / (areas - rows * columns)
+
+
 def print_comparison(lines: list[Line], truth: dict[str, Any]) -> None:
-    """By polyp: in how many of the frames that show it the detector saw one. Frames are found again by their time."""
+    """By polyp: in how many of the frames that show it the detector put a box there. Frames are found by their time."""
     rate, frames = truth["frames_per_second"], truth["frames"]
     began = moment(lines[0]) - (lines[0]["sequence"] - 1) / rate
-    shown: dict[int, int] = {}
-    seen: dict[int, int] = {}
-    wrong = outside = 0
+    shown = Counter(polyp["number"] for frame in frames for polyp in frame["polyps"])
+    answered, seen = Counter[int](), Counter[int]()
+    wrong = without = 0
     for line in lines:
         frame = frames[min(round((moment(line) - began) * rate), len(frames) - 1)]
-        found = [f for f in line["findings"] if f["stage"] == "polyps" and f["answer"] == "positive"]
+        boxes = [f["box"] for f in line["findings"] if f["stage"] == "polyps" and f["answer"] == "positive"]
         for polyp in frame["polyps"]:
-            shown[polyp["number"]] = shown.get(polyp["number"], 0) + 1
-            seen[polyp["number"]] = seen.get(polyp["number"], 0) + bool(found)
-        wrong += bool(found and not frame["polyps"])
-        outside += not frame["polyps"]
+            answered[polyp["number"]] += 1
+            seen[polyp["number"]] += any(overlap(box, polyp["box"]) >= _SAME for box in boxes)
+        wrong += bool(boxes and not frame["polyps"])
+        without += not frame["polyps"]
     print("\nagainst the truth of the computed sequence:")
     for number in sorted(shown):
-        print(f"  polyp {number}: in view for {shown[number] / rate:.1f} s of the frames with a result, "
-              f"something found in {seen[number]} of {shown[number]} frames")  # fmt: skip
-    print(f"  without a polyp in view: something found in {wrong} of {outside} frames")
+        print(f"  polyp {number}: in view in {shown[number]} frames, {answered[number]} of them with a result; "
+              f"a box there (overlap {_SAME} or more) in {seen[number]}")  # fmt: skip
+    print(f"  no polyp in view in {without} frames with a result; a box all the same in {wrong}")
+
+
+LEGEND = """
+what lies in the folder:
+  *.jsonl                   the result of every frame that was in time, a line each
+  *.mp4                     the picture as the page showed it
+  JOB-frame.dcm             a key frame as it was captured; JOB-overlay-1.dcm and .png: with what was found in it
+  JOB-sr.dcm, JOB-result.json   what was found, as a DICOM structured report and as JSON
+a frame is given up (dropped) where it would be late, and an optional stage is left out (skipped) where the time is short:
+other programs on this computer make that more frequent"""
 
 
 def save_pictures(out: Path, recording: Path) -> list[Path]:
@@ -150,7 +168,7 @@ def main() -> int:
     daemon = Daemon(CONFIG, RESULTS / "spool", log=RESULTS / "daemon.log")
     with daemon:
         steps.run("start the daemon until it is ready (golden runs)", daemon.wait_ready)
-        print(f"    live page: http://127.0.0.1:{daemon.http_port}/")
+        print(f"    open it now: http://127.0.0.1:{daemon.http_port}/ (for {SECONDS:.0f} s)")
         begin_examination(daemon)
         waiting.rename(video)
         steps.run("play the video at its own rate", lambda: watch(daemon))
@@ -166,6 +184,8 @@ def main() -> int:
     for use in sorted({engine["intended_use"] for engine in lines[-1]["engines"]}):
         print(f"- {use}")
     print("Pictures: " + ", ".join(str(p) for p in pictures))
+    print(LEGEND)
+    print(f"to look again: edge-runtime run {CONFIG}, and http://127.0.0.1:9464/")
     print(f"RESULTS {out}")
     return 0
 

@@ -125,9 +125,11 @@ def _run(options: argparse.Namespace) -> int:
     from edge_runtime.engines.required import verify_all
     from edge_runtime.page.access import load_access
     from edge_runtime.supervisor import Supervisor
+    from edge_runtime.video_packages import require_video_packages
 
     config = _read(options)
     load_access(config.http)
+    require_video_packages(config)
     start_logging("supervisor")
     verify_all(config)
     return Supervisor(config, [str(options.config), *options.overrides]).run()
@@ -140,17 +142,23 @@ def _read(options: argparse.Namespace) -> Config:
 def _check(options: argparse.Namespace) -> int:
     from edge_runtime.engines.required import placement, verify_all
     from edge_runtime.page.access import load_access
+    from edge_runtime.video_packages import require_video_packages
+    from edge_runtime.video_warnings import warnings_here
 
     problems: list[dict[str, str | None]] = []
     placed: tuple[str, ...] = ()
+    warnings: list[str] = []
     code, key = EXIT_DONE, "http"
     try:
         config = _read(options)
         load_access(config.http)
+        key = "video"
+        require_video_packages(config)
         key = "engines"
         verify_all(config)
         key = "schedule"
         placed = placement(config).lines
+        warnings = warnings_here(config)
     except ConfigurationInvalid as error:
         code = error.exit_code
         problems = [asdict(problem) for problem in error.problems]
@@ -158,13 +166,13 @@ def _check(options: argparse.Namespace) -> int:
         code = error.exit_code
         problems = [{"place": str(options.config), "key": key, "message": str(error), "suggestion": None}]
     if options.json:
-        said = {"ok": not problems, "exit_code": code, "problems": problems, "placement": placed}
+        said = {"ok": not problems, "exit_code": code, "problems": problems, "warnings": warnings, "placement": placed}
         print(json.dumps(said, indent=1))
     else:
         for problem in problems:
             hint = f" (did you mean {problem['suggestion']!r}?)" if problem["suggestion"] else ""
             print(": ".join(p for p in (problem["place"], problem["key"], problem["message"]) if p) + hint)
-        for line in placed:
+        for line in (*placed, *(f"warning: {warning}" for warning in warnings)):
             print(line)
         print("not usable" if problems else "ok")
     return code

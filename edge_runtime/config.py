@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 RESULT_KINDS = ("sr", "seg", "overlay", "json")
 _PUBLIC_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _CONDITION = re.compile(r"[a-z0-9][a-z0-9_-]*\.[a-z0-9][a-z0-9_-]*\.(positive|negative)")
 
 
@@ -45,6 +47,15 @@ def _condition(key: str, value: str) -> None:
 def _engine_name(value: str) -> None:
     _require(_NAME.fullmatch(value) is not None, "engine",
              f"name a folder of engines.path with a-z, 0-9, '-', '_' and '.', got {value!r}")  # fmt: skip
+
+
+def _command(value: str) -> None:
+    """A command line that can be split, and that names a program."""
+    try:
+        words = shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"command: cannot be split into words: {error}") from error
+    _require(bool(words) and bool(words[0]), "command", "names no program")
 
 
 @dataclass(frozen=True)
@@ -275,6 +286,9 @@ class KeyFrames:
         _require(self.maximum >= 0, "maximum", "must not be negative")
 
 
+VIDEO_SCHEMES = ("rtsp", "rtsps", "file")
+
+
 @dataclass(frozen=True)
 class Video:
     """A source of live frames. `url`: rtsp://..., a file, or /dev/video0; or `command`, which writes a stream."""
@@ -298,12 +312,32 @@ class Video:
         _require(_NAME.fullmatch(self.name) is not None, "name", f"use a-z, 0-9, '-', '_' and '.', got {self.name!r}")
         _require((self.url is None) != (self.command is None), "url", "give either url or command")
         _require(self.url != "" and self.command != "", "url", "must not be empty")
+        known = f"is rtsp://, rtsps://, file:// or a plain path, not {self.scheme}://; for others give a command"
+        _require(self.scheme in VIDEO_SCHEMES, "url", known)
+        for key in ("url", "command"):
+            _require("\0" not in (getattr(self, key) or ""), key, "must not hold a NUL character")
+        if self.command is not None:
+            _command(self.command)
         for key in ("deadline_seconds", "display_age_seconds", "frozen_after_seconds", "silent_after_seconds",
                     "maximum_lag_seconds"):  # fmt: skip
             value = getattr(self, key)
             _require(value is None or value > 0, key, "must be positive")
         _require(self.columns is None or self.columns >= 16, "columns", "must be at least 16")
         _require(256 <= self.maximum_pixels <= 100_000_000, "maximum_pixels", "is 256 to 100000000")
+
+    @property
+    def scheme(self) -> str:
+        """Of the url, in lower case; `file` where it has none."""
+        found = _SCHEME.match(self.url or "")
+        return found[1].lower() if found else "file"
+
+    @property
+    def file(self) -> str | None:
+        """The file or device that the url names; None where it names none."""
+        if self.url is None or self.scheme != "file":
+            return None
+        found = _SCHEME.match(self.url)
+        return self.url[found.end() :] if found else self.url
 
 
 @dataclass(frozen=True)
@@ -510,6 +544,17 @@ class Config:
         folders = [(d.type, d.path) for d in self.destinations if d.type in LIVE_DESTINATIONS and d.path]
         _require(len(folders) == len(set(folders)), "destinations",
                  "two of one live type write into the same folder: each deletes the oldest files there")  # fmt: skip
+        self._check_topics()
+
+    def _check_topics(self) -> None:
+        """Nobody publishes over another: neither two brokers of one topic, nor a source over TOPIC/state."""
+        brokers = [((d.host or "").lower(), d.port, d.topic) for d in self.destinations if d.type == "mqtt"]
+        _require(len(brokers) == len(set(brokers)), "destinations",
+                 "two of type mqtt have the same host, port and topic: they would publish over each other")  # fmt: skip
+        for v, video in enumerate(self.video):
+            published = any(d.type == "mqtt" for d in self.live_destinations(video.pipeline))
+            _require(video.name != "state" or not published, f"video[{v}].name",
+                     "'state' is taken: an mqtt destination says in TOPIC/state whether it is there")  # fmt: skip
 
     def pipeline(self, name: str) -> Pipeline | None:
         """The pipeline of that name, or None."""

@@ -79,10 +79,10 @@ class Examination:
         Within one boot the clock that never jumps decides; after another the wall clock has to. Once ended it takes
         nothing more, not even what was captured before.
         """
-        if self.ended_unix is not None or moment.unix >= self.ends_unix:
+        if self.ended_unix is not None:
             return False
         if moment.boot != self.begun_boot:
-            return moment.unix >= self.begun_unix
+            return self.begun_unix <= moment.unix < self.ends_unix
         return 0 <= moment.monotonic - self.begun_monotonic < self.hours * 3600
 
 
@@ -94,9 +94,9 @@ def begin(layout: Layout, source: str, attributes: bytes, hours: float, now: Mom
     """
     if not 0 < hours <= LONGEST_HOURS:
         raise ValueError(f"--hours: more than 0 and at most {LONGEST_HOURS:g}")
-    moment = now or Moment.now()
     _make_folder(layout)
     with hold(_path(layout, source).with_suffix(".lock"), _LOCK_WAIT_SECONDS):
+        moment = now or Moment.now()  # not before: what another has begun meanwhile lies in the past
         try:
             earlier = read_examination(layout, source)
         except SpoolError:  # it takes no frame, so it is not open
@@ -124,9 +124,9 @@ def end(layout: Layout, source: str, now: Moment | None = None) -> Examination:
     Raises:
         StepRefused: none is open. SpoolError: it cannot be read or written.
     """
-    moment = now or Moment.now()
     _make_folder(layout)
     with hold(_path(layout, source).with_suffix(".lock"), _LOCK_WAIT_SECONDS):
+        moment = now or Moment.now()
         examination = read_examination(layout, source)
         if examination is None or not examination.takes(moment):
             raise StepRefused(f"no examination is open at {source}")

@@ -11,18 +11,28 @@ YOUNG_DRIFT = 0.2
 little: after one the frames are old."""
 _STEP_SECONDS = 0.1
 
+JUMP_SECONDS = 0.5
+"""Stamps that advance by so much more than time has passed have been set anew; while frames are late, so have those
+that advance by so much at all."""
+_LATE_SECONDS = 0.2
+_USUAL_INTERVALS = 4
+_FRAME_SECONDS = 0.04
+
 
 class StreamClock:
     """The frame that came with the least delay is taken to have had none; the others are as late as they came after it.
 
-    The offset between the clocks follows every earlier arrival at once and every later one by at most `DRIFT`. It
-    begins anew when the stamps go back. It never says a moment later than the arrival.
+    The offset between the clocks follows every earlier arrival at once and every later one by at most `DRIFT`. Where
+    stamps are set anew, back or forth, the frame follows the one before it: what was late stays late. It never says a
+    moment later than the arrival.
     """
 
     def __init__(self) -> None:
         self._offset: float | None = None
         self._stamp = 0.0
         self._arrived_at = 0.0
+        self._captured_at = 0.0
+        self._frame_seconds = _FRAME_SECONDS
         self._began_at = 0.0
 
     def captured_at(self, stamp: float | None, arrived_at: float) -> float:
@@ -33,15 +43,27 @@ class StreamClock:
         """
         if stamp is None:
             return arrived_at if self._offset is None else min(self._stamp + self._offset, arrived_at)
-        offset = arrived_at - stamp
-        if self._offset is None or stamp < self._stamp:
+        if self._offset is None:
+            offset, self._began_at = arrived_at - stamp, arrived_at
+        elif self._set_anew(stamp, arrived_at):
+            offset = min(arrived_at, self._captured_at + self._frame_seconds) - stamp
             self._began_at = arrived_at
         else:
             passed = max(0.0, arrived_at - self._arrived_at)
             young = arrived_at - self._began_at < YOUNG_SECONDS
-            offset = min(offset, self._offset + (YOUNG_DRIFT * min(passed, _STEP_SECONDS) if young else DRIFT * passed))
+            drift = YOUNG_DRIFT * min(passed, _STEP_SECONDS) if young else DRIFT * passed
+            offset = min(arrived_at - stamp, self._offset + drift)
+            self._frame_seconds = stamp - self._stamp or self._frame_seconds
         self._offset, self._stamp, self._arrived_at = offset, stamp, arrived_at
-        return min(stamp + offset, arrived_at)
+        self._captured_at = min(stamp + offset, arrived_at)
+        return self._captured_at
+
+    def _set_anew(self, stamp: float, arrived_at: float) -> bool:
+        advance, passed = stamp - self._stamp, max(0.0, arrived_at - self._arrived_at)
+        late = self._arrived_at - self._captured_at
+        if advance < 0 or advance > passed + late + JUMP_SECONDS:
+            return True
+        return late > _LATE_SECONDS and advance > max(JUMP_SECONDS, _USUAL_INTERVALS * self._frame_seconds)
 
 
 class Pace:

@@ -25,6 +25,7 @@ class Decoder:
 
     def __init__(self, stream: VideoStream, maximum_pixels: int) -> None:
         av.logging.set_level(av.logging.INFO)
+        av.logging.set_skip_repeated(False)  # each Capture is to hear it
         self._maximum_pixels = maximum_pixels
         self._extradata = stream.codec_context.extradata
         self._context = self._prepared(stream.codec_context)

@@ -21,11 +21,7 @@ _STEP_SECONDS = 0.5
 
 
 class Reader(threading.Thread):
-    """Reads a source until stopped.
-
-    Raises:
-        ConfigurationError: its url is of a kind that is not known.
-    """
+    """Reads a source until stopped."""
 
     def __init__(self, video: Video, publish: Publish, metrics: Metrics, backoff: Backoff | None = None) -> None:
         super().__init__(name="reader", daemon=True)

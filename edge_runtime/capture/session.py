@@ -25,6 +25,8 @@ Publish = Callable[[Array, float, float], object]
 _SETTLED_SECONDS = 0.5
 _WAITED_SECONDS = 0.001
 _USUAL_RATE = 25.0
+_LONGEST_PAUSE_SECONDS = 5.0
+"""Between two frames of a file that is replayed at its own rate, whatever its stamps say."""
 
 
 @dataclass(eq=False)
@@ -144,6 +146,9 @@ class Session:
         if self._hurried:
             return now
         due_at = self._paced.due_at(stamp, now)
+        if due_at - now > _LONGEST_PAUSE_SECONDS:
+            self._paced.restart()
+            due_at = self._paced.due_at(stamp, now + _LONGEST_PAUSE_SECONDS)
         while (left := due_at - self._shared.turn()) > 0 and not self._shared.stopped.is_set():
             self._shared.stopped.wait(min(left, 0.5))
         return min(due_at, self._shared.clock())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 import time
 from dataclasses import dataclass
 from enum import Enum
@@ -12,16 +11,16 @@ from typing import Any
 import av
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.stream import Disposition
 
 from edge_runtime.capture.command import Command
 from edge_runtime.config import Video
-from edge_runtime.errors import BackendUnavailable, ConfigurationError, EdgeRuntimeError
+from edge_runtime.errors import BackendUnavailable, EdgeRuntimeError
 
 _OPEN_SECONDS = 3.0
 _READ_SECONDS = 2.0
 COMMAND_SECONDS = 10.0
 """Without a byte from a program: it sets its hardware up, and connects anew by itself."""
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _PROBE = {"fpsprobesize": "0"}
 """Not "nobuffer": that throws away what was read to know the stream, the first key frame with it."""
 
@@ -30,6 +29,17 @@ _RTSP = {
     **_PROBE,
     "protocol_whitelist": "rtsp,rtsps,rtp,tcp,tls,crypto,https,http,httpproxy",
 }
+_PIPED = {
+    **_PROBE,
+    "protocol_whitelist": "pipe",
+    "format_whitelist": "matroska,webm,mpegts,nut,yuv4mpegpipe",
+}
+_FILED = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,nut,yuv4mpegpipe,ogg,flv,asf,"
+    "h264,hevc,m4v,mjpeg,ivf,obu,mxf,dv,gif,apng",
+}
+"""None that names other files to open, as playlists do."""
 _HOLDING = ("h264", "hevc", "mpeg4", "mpeg1video", "mpeg2video")
 
 
@@ -66,23 +76,12 @@ class Source:
 
 
 def kind_of(video: Video) -> Kind:
-    """What a configured source is.
-
-    Raises:
-        ConfigurationError: its url is of a kind that is not known.
-    """
+    """What a configured source is."""
     if video.command is not None:
         return Kind.COMMAND
-    assert video.url is not None
-    scheme = _SCHEME.match(video.url)
-    name = scheme[1].lower() if scheme else "file"
-    if name in ("rtsp", "rtsps"):
+    if video.file is None:
         return Kind.RTSP
-    if name != "file":
-        raise ConfigurationError(
-            f"video {video.name}: url is rtsp://..., a file or /dev/videoN, not {name}://; for others give a command"
-        )
-    return Kind.DEVICE if video.url.startswith("/dev/video") else Kind.FILE
+    return Kind.DEVICE if video.file.startswith("/dev/video") else Kind.FILE
 
 
 def open_source(video: Video, kind: Kind, command: Command | None = None) -> Source:
@@ -102,28 +101,36 @@ def open_source(video: Video, kind: Kind, command: Command | None = None) -> Sou
         if command is not None and command.count == 0 and failed.outcome == "broken":
             failed = SourceFailed("ended", "the program ended and gave nothing")
         raise failed from None
-    streams = container.streams.video
-    if not streams:
+    try:
+        stream = _video_stream(container)
+        parsed = kind is Kind.RTSP or container.format.name == "mpegts"
+        return Source(kind, container, stream, parsed and stream.codec_context.name in _HOLDING, command)
+    except BaseException:
         container.close()
-        raise SourceFailed("no_video", "it has no video stream that can be decoded")
-    stream = streams[0]
-    parsed = kind is Kind.RTSP or container.format.name == "mpegts"
-    return Source(kind, container, stream, parsed and stream.codec_context.name in _HOLDING, command)
+        raise
+
+
+def _video_stream(container: InputContainer) -> av.VideoStream:
+    for stream in container.streams.video:
+        context: av.VideoCodecContext | None = stream.codec_context  # None: FFmpeg does not know its codec
+        if context is not None and not stream.disposition & Disposition.attached_pic:
+            return stream
+    raise SourceFailed("no_video", "it has no video stream that can be decoded")
 
 
 def _open(video: Video, kind: Kind, command: Command | None) -> InputContainer:
     read_seconds = max(_READ_SECONDS, video.silent_after_seconds)
     if command is not None:
-        return av.open(command, "r", options=_PROBE, buffer_size=1 << 16)
-    assert video.url is not None
+        return av.open(command, "r", options=_PIPED, buffer_size=1 << 16)
     if kind is Kind.RTSP:
+        assert video.url is not None
         return av.open(video.url, "r", options=_RTSP, timeout=(_OPEN_SECONDS, read_seconds))
+    assert video.file is not None
     if kind is Kind.DEVICE:
         if "v4l2" not in ",".join(av.formats_available):
             raise BackendUnavailable("this FFmpeg reads no V4L2; install av 18 or newer, or give a command")
-        return av.open(video.url, "r", format="v4l2", options=_PROBE)
-    path = re.sub(r"^file://", "", video.url, flags=re.IGNORECASE)
-    return av.open(f"file:{path}", "r", options={"protocol_whitelist": "file"})
+        return av.open(video.file, "r", format="v4l2", options=_PROBE)
+    return av.open(f"file:{video.file}", "r", options=_FILED)
 
 
 _OUTCOMES: dict[int, str] = {

@@ -51,7 +51,7 @@ def examine_engines(site: Site) -> Iterator[Check]:
                 loaded[stage.asked] = found
                 yield loaded_check(stage.asked, found)
         if all(stage.asked in loaded for stage in pipeline.stages):
-            yield deadline_check(pipeline, loaded)
+            yield from deadline_checks(site.config, pipeline, loaded)
     if loaded:
         yield engine_memory_check(sum(one.peak_bytes for one in loaded.values()), available_bytes_here())
 
@@ -100,14 +100,21 @@ def loaded_check(name: str, loaded: Loaded) -> Check:
     return ok(f"engine {name}", f"{found}; loaded in {loaded.load_seconds:.1f} s, {loaded.peak_bytes / 1e6:.0f} MB")
 
 
-def deadline_check(pipeline: config.Pipeline, loaded: dict[str, Loaded]) -> Check:
-    """The engines' time, each run once, against the deadline of the pipeline."""
+def deadline_checks(site: config.Config, pipeline: config.Pipeline, loaded: dict[str, Loaded]) -> Iterator[Check]:
+    """The engines' time, each run once, against every deadline: of the pipeline, and of each source that uses it."""
     seconds = sum(loaded[stage.asked].golden_seconds for stage in pipeline.stages)
     what = f"pipeline {pipeline.name}"
-    found = f"engines take {seconds:.2f} s, the deadline is {pipeline.deadline_seconds:g} s"
-    if seconds > pipeline.deadline_seconds / 2:
-        return warn(what, found, "use a faster device or engine, or a longer deadline_seconds")
-    return ok(what, found)
+    deadlines = [
+        (f"{what}, {v.name}", site.live_deadline_seconds(v)) for v in site.video if v.pipeline == pipeline.name
+    ]
+    if pipeline in site.series_pipelines:
+        deadlines.insert(0, (what, pipeline.deadline_seconds))
+    for name, deadline in deadlines:
+        found = f"engines take {seconds:.3g} s, the deadline is {deadline:g} s"
+        if seconds > deadline / 2:
+            yield warn(name, found, "use a faster device or engine, or a longer deadline_seconds")
+        else:
+            yield ok(name, found)
 
 
 def engine_memory_check(needed: int, available: int) -> Check:

@@ -6,6 +6,7 @@ Loads no inference library, so that a wrong engine is told at once.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from edge_runtime import config
@@ -101,7 +102,18 @@ def placement(configuration: config.Config) -> Placement:
     return found
 
 
-def _longest_runs(configuration: config.Config) -> dict[tuple[str, str], float | None]:
+def cheapest_runs(configuration: config.Config) -> dict[tuple[str, str], float | None]:
+    """As much as each stage needs at least: the longest run of its cheapest variant; None where a passport is silent.
+
+    Raises:
+        EngineRejected: an engine was not built, or its passport cannot be read.
+    """
+    return _longest_runs(configuration, min)
+
+
+def _longest_runs(
+    configuration: config.Config, of_variants: Callable[[list[float]], float] = max
+) -> dict[tuple[str, str], float | None]:
     """The longest uninterruptible run of each stage, of its dearest variant; None where a passport does not say."""
     target = choose(configuration.engines.backend)
     longest: dict[tuple[str, str], float | None] = {}
@@ -109,7 +121,7 @@ def _longest_runs(configuration: config.Config) -> dict[tuple[str, str], float |
         for stage in pipeline.stages:
             runs = [_longest_run(configuration.engines, variant, target) for variant in stage.variants]
             known = [seconds for seconds in runs if seconds is not None]
-            longest[pipeline.name, stage.name] = max(known) if len(known) == len(runs) else None
+            longest[pipeline.name, stage.name] = of_variants(known) if len(known) == len(runs) else None
     return longest
 
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.errors import BackendUnavailable, DeliveryDeferred
+from edge_runtime.errors import DeliveryDeferred
+from edge_runtime.video_packages import package_missing
 
 KEEPALIVE_SECONDS = 5
 """After one and a half of it without a word from us, the broker says `offline` for us (MQTT 3.1.1, 3.1.2.10)."""
@@ -38,7 +39,8 @@ _LONGEST_PASSWORD_BYTES = 4096
 class Broker:
     """Where to, and as whom. Results go to TOPIC/SOURCE; TOPIC/state holds `online` or `offline`, retained.
 
-    `ca_file`: a private authority; None, those of the system.
+    `ca_file`: a private authority; None, those of the system. `owner`: tells this destination of this daemon from
+    every other on this computer.
     """
 
     host: str
@@ -49,6 +51,7 @@ class Broker:
     tls: bool = False
     ca_file: Path | None = None
     timeout_seconds: float = LONGEST_CONNECT_SECONDS
+    owner: str = ""
 
     @property
     def state_topic(self) -> str:
@@ -57,8 +60,12 @@ class Broker:
 
     @property
     def client_id(self) -> str:
-        """The same after every start, so that the broker ends what is left of an earlier connection first."""
-        return "edge-" + hashlib.sha256(f"{socket.gethostname()} {self.topic}".encode()).hexdigest()[:16]
+        """The same after every start, so that the broker ends what is left of an earlier connection first.
+
+        23 letters and digits are what every broker takes (MQTT 3.1.1, 3.1.3.1), so what it is made of is hashed.
+        """
+        of = "\0".join((socket.gethostname(), self.owner, self.topic))
+        return "edge" + hashlib.sha256(of.encode("utf-8", "surrogateescape")).hexdigest()[:19]
 
 
 def load_paho() -> Any:
@@ -72,7 +79,7 @@ def load_paho() -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("paho"):
             raise
-        raise BackendUnavailable("MQTT needs paho-mqtt; install it: pip install 'edge-runtime[video]'") from error
+        raise package_missing("MQTT", "paho-mqtt") from error
 
 
 class Connection:

@@ -25,6 +25,7 @@ from edge_runtime.spool.concluded import add_concluded
 from edge_runtime.spool.drafts import SeriesFacts, adopt, discard_drafts
 from edge_runtime.spool.receipt import Arrival
 from edge_runtime.spool.spool import Spool
+from edge_runtime.telemetry.logs import Troubles
 from edge_runtime.telemetry.metrics import Metrics
 
 log = logging.getLogger("edge_runtime.live")
@@ -59,6 +60,7 @@ class KeyFrames:
         self._examinations = OpenExaminations(spool.layout)
         self._lock = threading.Lock()
         self._seen: dict[str, Seen] = {}
+        self._open: dict[str, bool] = {}
         self._queue: queue.Queue[_Taken | None] = queue.Queue(_WAITING)
         self._thread = threading.Thread(target=self._run, name="key-frames", daemon=True)
         self._thread.start()
@@ -100,7 +102,7 @@ class KeyFrames:
 
     def _run(self) -> None:
         examinations = OpenExaminations(self._spool.layout)
-        clean = ended = False
+        troubles, clean, ended = Troubles(), False, False
         while not ended:
             taken = None
             with contextlib.suppress(queue.Empty):
@@ -111,8 +113,10 @@ class KeyFrames:
                 self._tell(examinations)
                 if taken is not None:
                     self._store(taken)
-            except Exception:  # live pictures go on whatever becomes of a key frame
-                log.exception("key frame not stored")
+            except Exception as error:  # live pictures go on whatever becomes of a key frame
+                suppressed = troubles.untold("", error)
+                if suppressed is not None:
+                    log.exception("key frame not stored", extra={"event": {"suppressed": suppressed}})
                 if taken is not None:
                     self._failed(taken)
 
@@ -127,6 +131,9 @@ class KeyFrames:
         now = Moment.now()
         for source in self._videos:
             is_open = examinations.at(source, now) is not None
+            if is_open != self._open.get(source, False):
+                self._open[source] = is_open
+                log.info("examination open" if is_open else "examination over", extra={"event": {"source": source}})
             self._metrics.set("edge_examination_open", 1.0 if is_open else 0.0, source=source)
 
     def _store(self, taken: _Taken) -> None:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.domain import BANNER, Array
-from edge_runtime.errors import BackendUnavailable
 from edge_runtime.frames.frame_result import FrameResult
 from edge_runtime.live.event import utc_milliseconds
 from edge_runtime.live.segments import Segments
 from edge_runtime.live.sinks import Entry
+from edge_runtime.video_packages import package_missing
 
 SUFFIX = "mp4"
 DEPTH = 8
@@ -31,6 +31,9 @@ LONGEST_GAP_SECONDS = 10.0
 
 RETRY_SECONDS = 5.0
 """After a file that could not be written, before the next is tried."""
+
+SHORTEST_FILE_SECONDS = 2.0
+"""Between the beginnings of two files of one source, however often the size of its pictures changes."""
 
 _TICKS = 90_000  # a second (ISO/IEC 13818-1's clock, usual for video)
 _ENCODERS: Mapping[str, dict[str, str]] = {
@@ -49,7 +52,7 @@ def load_av() -> Any:
     except ModuleNotFoundError as error:
         if error.name != "av":
             raise
-        raise BackendUnavailable("recordings need PyAV; install it: pip install 'edge-runtime[video]'") from error
+        raise package_missing("a recording", "PyAV") from error
 
 
 class RecordingWriter:
@@ -64,6 +67,7 @@ class RecordingWriter:
         self._clock = clock
         self._videos: dict[str, _VideoFile] = {}
         self._retry_at = 0.0
+        self._next_file_at: dict[str, float] = {}
 
     def write(self, entry: Entry) -> str:
         """Add a picture. A result without one was never shown as live, and is not recorded.
@@ -79,7 +83,7 @@ class RecordingWriter:
             return "failed"
         try:
             video = self._video(result, picture)
-            return "sent" if video.add(picture, result.captured_at) else "lost"
+            return "sent" if video is not None and video.add(picture, result.captured_at) else "lost"
         except OSError:
             self._retry_at = self._clock() + RETRY_SECONDS
             self._end(result.source)
@@ -95,12 +99,14 @@ class RecordingWriter:
         for source in list(self._videos):
             self._end(source)
 
-    def _video(self, result: FrameResult, picture: Array) -> _VideoFile:
-        video = self._videos.get(result.source)
-        if video is not None and (video.shape != picture.shape or self._is_over(video)):
+    def _video(self, result: FrameResult, picture: Array) -> _VideoFile | None:
+        """The file for this picture; None where it needs a new one, and the one before it is too young."""
+        video, now = self._videos.get(result.source), self._clock()
+        if video is None or video.shape != picture.shape or self._is_over(video):
+            if now < self._next_file_at.get(result.source, now):
+                return None
             self._end(result.source)
-            video = None
-        if video is None:
+            self._next_file_at[result.source] = now + SHORTEST_FILE_SECONDS
             path, descriptor = self._segments.create(result.source, result.captured_unix)
             video = self._videos[result.source] = _VideoFile(self._av, path, descriptor, result, picture.shape)
             self._segments.prune(other.path for other in self._videos.values())

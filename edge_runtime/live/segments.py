@@ -17,7 +17,7 @@ _NEW = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 @dataclass(frozen=True)
 class Segments:
-    """Files `SOURCE-YYYYMMDDTHHMMSS.SUFFIX` (UTC), with -2, -3 ... where one of that second is there already."""
+    """Files `SOURCE-YYYYMMDDTHHMMSS.mmm.SUFFIX` (UTC, milliseconds): sorted by name, those of a source are in order."""
 
     folder: Path
     suffix: str
@@ -35,22 +35,23 @@ class Segments:
             OSError: there is no room, or no right to write.
         """
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stem = f"{source}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime(unix_seconds))}"
-        number = 1
+        milliseconds = int(unix_seconds * 1000)
         while True:
-            path = self.folder / (f"{stem}.{self.suffix}" if number == 1 else f"{stem}-{number}.{self.suffix}")
+            path = self.folder / f"{source}-{_stamp(milliseconds)}.{self.suffix}"
             try:
                 return path, os.open(path, _NEW, 0o600)
             except FileExistsError:
-                number += 1
+                milliseconds += 1
 
-    def prune(self, in_use: Iterable[Path]) -> int:
+    def prune(self, in_use: Iterable[Path], now_unix: float | None = None) -> int:
         """Delete the oldest files, by the time in their names, until `keep_bytes` hold the others; how many went.
 
-        Files of other names, and what is no plain file, are neither counted nor touched.
+        Names later than now are of a clock that was ahead: those files are older than all others. Files of other
+        names, and what is no plain file, are neither counted nor touched.
         """
         kept = set(in_use)
-        files = sorted(self._files())
+        now = _stamp(int((time.time() if now_unix is None else now_unix) * 1000))
+        files = sorted(self._files(), key=lambda file: (file[0] <= now, *file))
         total, gone = sum(size for *_, size in files), 0
         for _, _, name, size in files:
             path = self.folder / name
@@ -62,10 +63,16 @@ class Segments:
         return gone
 
     def _files(self) -> Iterator[tuple[str, int, str, int]]:
-        """Time, number, name and size of each."""
-        pattern = re.compile(rf".+-(\d{{8}}T\d{{6}})(?:-(\d+))?\.{re.escape(self.suffix)}")
+        """Time, number, name and size of each; names without milliseconds are of earlier versions."""
+        pattern = re.compile(rf".+-(\d{{8}}T\d{{6}}(?:\.\d{{3}})?)(?:-(\d+))?\.{re.escape(self.suffix)}")
         for entry in os.scandir(self.folder):
             with contextlib.suppress(FileNotFoundError):  # somebody else has taken it away
                 name, about = pattern.fullmatch(entry.name), entry.stat(follow_symlinks=False)
                 if name is not None and stat.S_ISREG(about.st_mode):
                     yield name[1], int(name[2] or 1), entry.name, about.st_size
+
+
+def _stamp(milliseconds: int) -> str:
+    """YYYYMMDDTHHMMSS.mmm, UTC."""
+    seconds, rest = divmod(milliseconds, 1000)
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime(seconds))}.{rest:03d}"

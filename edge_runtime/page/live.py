@@ -14,7 +14,7 @@ from edge_runtime.errors import SpoolError
 from edge_runtime.page.engines import EngineFacts, engine_facts
 from edge_runtime.page.journal import JournalFacts, read_journal
 from edge_runtime.page.results import PICTURED, Results, picture_of, read_picture
-from edge_runtime.page.sources import FrameRates, video_facts
+from edge_runtime.page.sources import FrameRates, InTimeShares, video_facts
 from edge_runtime.page.status import DestinationFacts, Document, Facts, status_document
 from edge_runtime.spool.layout import Layout
 from edge_runtime.telemetry.exposition import Exposition
@@ -41,6 +41,7 @@ class LivePage:
         self._good_until = 0.0
         self._journal: JournalFacts | None = None
         self._rates = FrameRates()
+        self._shares = InTimeShares()
         self._engines: tuple[object, tuple[EngineFacts, ...]] = (None, ())
 
     def status(self) -> bytes:
@@ -91,7 +92,9 @@ class LivePage:
             destinations=self._destinations(config),
             engines=self._engines_of(config, roles),
             engines_loaded=loaded,
-            video=video_facts(self._exposition(), [video.name for video in config.video], self._rates, time.time()),
+            video=video_facts(
+                self._exposition(), [video.name for video in config.video], self._rates, self._shares, time.time()
+            ),
         )
 
     def _free_bytes(self) -> int | None:

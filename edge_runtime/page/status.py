@@ -44,6 +44,8 @@ class VideoFacts:
     in_time_per_second: float | None = None  # of the last seconds
     last_frame_at: float | None = None  # Unix seconds
     examination_open: bool | None = None
+    in_time_share: float | None = None  # of the frames that came to an end in the last seconds
+    reason: str = ""  # why it is connecting
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,9 @@ def _video(video: Video, config: Config, facts: Facts) -> Document:
         "pipeline": video.pipeline,
         "state": said.state,
         "deadline_seconds": config.live_deadline_seconds(video),
+        "reason": said.reason,
         "in_time_per_second": said.in_time_per_second,
+        "in_time_share": said.in_time_share,
         "frames": dict(said.frames),
         "last_frame_seconds": age(facts.now, said.last_frame_at),
         "examination_open": said.examination_open,

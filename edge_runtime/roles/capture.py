@@ -7,11 +7,12 @@ import time
 from typing import TYPE_CHECKING
 
 from edge_runtime.config import Config, Video
-from edge_runtime.errors import BackendUnavailable, EdgeRuntimeError
+from edge_runtime.errors import EdgeRuntimeError
 from edge_runtime.frames.slot import SlotWriter
 from edge_runtime.metrics import SOURCE_STATES
 from edge_runtime.roles.link import Link
 from edge_runtime.telemetry.metrics import Metrics
+from edge_runtime.video_packages import package_missing
 
 if TYPE_CHECKING:
     from edge_runtime.capture.reader import Reader
@@ -28,7 +29,6 @@ def run(config: Config, link: Link, metrics: Metrics) -> None:
 
     Raises:
         BackendUnavailable: the packages for video are missing.
-        ConfigurationError: the source's url is of a kind that is not known.
     """
     video = next(video for video in config.video if video.name == link.source)
     assert link.channels is not None
@@ -59,6 +59,5 @@ def _reader(video: Video, writer: SlotWriter, metrics: Metrics) -> Reader:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "av":
             raise
-        text = f"source {video.name} needs PyAV: pip install 'edge-runtime[video]'"
-        raise BackendUnavailable(text) from None
+        raise package_missing(f"video {video.name}", "PyAV") from None
     return Reader(video, writer.publish, metrics)

@@ -27,7 +27,7 @@ from edge_runtime.frames.slot import Lease, SlotReader
 from edge_runtime.schedule.decision import Admission, admit
 from edge_runtime.schedule.misses import Timeline, cause_of
 from edge_runtime.schedule.order import Order
-from edge_runtime.telemetry.logs import describe
+from edge_runtime.telemetry.logs import Troubles, describe
 from edge_runtime.telemetry.metrics import Metrics
 
 log = logging.getLogger("edge_runtime.frames")
@@ -143,6 +143,7 @@ class LiveFrames:
         self._woken = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = threading.Thread(target=self._loop, name="live-frames", daemon=True)
         self._logged_at = 0.0
+        self._troubles = Troubles()
 
     def _pool(self, name: str, claimed: tuple[Claimed, ...]) -> _Pool:
         lanes = tuple(Lane(f"lane-{name}-{k}", one, self._conclude) for k, one in enumerate(claimed))
@@ -275,8 +276,10 @@ class LiveFrames:
                 "device or engine lost", extra={"event": {"source": task.source.name, "error": describe(error)}}
             )
             self.broken = error
-        except Exception:  # one frame must not end its lane
-            log.exception("frame failed", extra={"event": {"source": task.source.name}})
+        except Exception as error:  # one frame must not end its lane
+            suppressed = self._troubles.untold(task.source.name, error)
+            if suppressed is not None:
+                log.exception("frame failed", extra={"event": {"source": task.source.name, "suppressed": suppressed}})
             self._count(task.source, "failed")
         finally:
             self._leave(task, publish)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
 import threading
 import time
 import traceback
 import warnings
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -54,6 +56,25 @@ def describe(error: BaseException) -> str:
     where = " < ".join(f"{os.path.basename(f.filename)}:{f.lineno} {f.name}" for f in reversed(frames))
     number = f" errno {error.errno}" if isinstance(error, OSError) and error.errno else ""
     return f"{type(error).__name__}{number} at {where}" if where else f"{type(error).__name__}{number}"
+
+
+class Troubles:
+    """So that a trouble that comes with every frame is told once in `quiet_seconds`. Thread-safe."""
+
+    def __init__(self, quiet_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._quiet_seconds = quiet_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: dict[tuple[str, type[BaseException]], tuple[float, int]] = {}
+
+    def untold(self, place: str, error: BaseException) -> int | None:
+        """How often this type of error was not told of this place since it was; None where it is not to be told now."""
+        key, now = (place, type(error)), self._clock()
+        with self._lock:
+            told_at, count = self._known.get(key, (-math.inf, 0))
+            is_due = now >= told_at + self._quiet_seconds
+            self._known[key] = (now, 0) if is_due else (told_at, count + 1)
+        return count if is_due else None
 
 
 def start_logging(role: str, level: str = "INFO") -> None:

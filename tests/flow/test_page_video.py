@@ -76,7 +76,9 @@ def open_live(browser, port, **options):
 
 def test_a_live_picture_is_shown_with_its_age_budget_findings_and_what_was_left_out(pages, browser):
     with pages.showing("tower-1", RED):
-        open_live(browser, pages.port)
+        browser.open(f"http://127.0.0.1:{pages.port}/")
+        assert "nothing is known" not in browser.text("body")
+        browser.wait_for(".view")
         wait_until(lambda: is_live(browser), 30)
         red, green, _, _ = look(browser)["pixel"]
         assert red > 150 and green < 80
@@ -326,22 +328,38 @@ def test_viewers_that_never_read_do_not_disturb_another(pages, browser):
         assert grey_share(browser) < 0.2  # a busy machine may miss a picture
 
 
+def whole_text(browser, source):
+    """With what is hidden because the rest of the status is old: there is no journal."""
+    return browser.run(f"return document.querySelector('.view[data-source=\"{source}\"]').textContent")
+
+
 def test_several_sources_fit_a_phone_and_more_than_four_are_watched_on_demand(tmp_path, browser):
     names = [f"tower-{number}" for number in range(1, 7)]
     with live_pages(live_config(tmp_path, *names)) as pages, contextlib.ExitStack() as shows:
         content = jpeg(RED)
-        for name in names:
+        for name in names[1:4]:
             pages.publish(name, content)
+        pages.be("tower-1", "connecting")
+        pages.exposition.update("capture:tower-1", [("edge_video_connects_total", ("tower-1", "refused"), 3.0)])
         shows.enter_context(pages.showing("tower-6"))
         open_live(browser, pages.port, size=PHONE)
         wait_until(lambda: browser.count(".view") == 6 and pages.viewers == 4, 30)
         assert browser.run("return document.documentElement.scrollWidth <= innerWidth")
         assert "not watched" in browser.text('.view[data-source="tower-6"]')
+        assert "not watched" in browser.text('.view[data-source="tower-1"]')  # it is not there, and others are
+        assert "connecting: nothing listens there" in whole_text(browser, "tower-1")
+        ended = [
+            ("edge_video_frames_total", ("tower-5", outcome), n) for outcome, n in (("in_time", 1.0), ("dropped", 49.0))
+        ]
+        pages.exposition.update("infer", ended)
         browser.run("document.querySelector('.view[data-source=\"tower-6\"] button').click()")
         browser.wait_for('.view[data-source="tower-6"] .mark.good', "LIVE")
         wait_until(lambda: pages.viewers == 4, 30)
         asked = browser.run("return last.wall")
         wait_until(lambda: browser.run("return last.wall") > asked, 30)  # the status still comes
+        text = whole_text(browser, "tower-5")
+        assert "STALE: no result in time (2 % of the frames have one)" in text and "connecting" not in text
+        assert browser.count('.view[data-source="tower-5"].few-in-time .mark.bad') == 2  # STALE and the share
 
 
 def test_without_video_there_is_no_section(tmp_path, browser):

@@ -66,6 +66,13 @@ def test_cheaper_variants_are_stages_of_the_same_name(tmp_path):
         ({"url": None}, "video[0].url"),
         ({"command": "gst-launch-1.0 x"}, "video[0].url"),
         ({"url": ""}, "video[0].url"),
+        ({"url": "rtsp://camera/\0"}, "video[0].url"),
+        ({"url": None, "command": "  "}, "video[0].command"),
+        ({"url": None, "command": "'' x"}, "video[0].command"),
+        ({"url": None, "command": "play 'one"}, "video[0].command"),
+        ({"url": None, "command": "play\0"}, "video[0].command"),
+        ({"url": "rstp://camera/1"}, "video[0].url"),
+        ({"url": "HTTP://camera/1"}, "video[0].url"),
         ({"name": "Tower 1"}, "video[0].name"),
         ({"pipeline": "none"}, "video[0].pipeline"),
         ({"deadline_seconds": 0}, "video[0].deadline_seconds"),
@@ -88,6 +95,28 @@ def test_a_breach_in_a_source_is_told_with_its_key(tmp_path, keys, place):
     with pytest.raises(ConfigurationInvalid) as caught:
         read(tmp_path, site(**keys))
     assert place in [problem.key for problem in caught.value.problems]
+
+
+def test_an_unknown_scheme_is_told_with_the_known_ones_and_without_the_password(tmp_path):
+    with pytest.raises(ConfigurationInvalid) as caught:
+        read(tmp_path, site(url="rstp://u:secret@camera/1"))
+    (problem,) = caught.value.problems
+    assert all(word in problem.message for word in ("rtsp://", "rtsps://", "file://", "plain path", "not rstp://"))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "scheme", "file"),
+    [
+        ("RTSPS://camera/1", "rtsps", None),
+        ("/data/a.mp4", "file", "/data/a.mp4"),
+        ("FILE:///data/a.mp4", "file", "/data/a.mp4"),
+        ("/data/rtsp://a.mp4", "file", "/data/rtsp://a.mp4"),
+    ],
+)
+def test_a_url_names_a_file_or_a_server(tmp_path, url, scheme, file):
+    (video,) = read(tmp_path, site(url=url)).video
+    assert (video.scheme, video.file) == (scheme, file)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +148,24 @@ def test_a_live_destination_of_a_pipeline_without_video_is_refused(tmp_path):
     document["pipelines"][1]["send_to"] = ["lines"]
     with pytest.raises(ConfigurationInvalid, match="no video uses this pipeline"):
         read(tmp_path, document)
+
+
+def test_two_brokers_of_one_topic_are_refused_but_not_two_topics_of_one_broker(tmp_path):
+    document = site()
+    document["destinations"] = [*LIVE, {**LIVE[3], "name": "second", "host": "H"}]
+    with pytest.raises(ConfigurationInvalid, match="publish over each other"):
+        read(tmp_path, document)
+    document["destinations"][-1]["topic"] = "edge/other"
+    read(tmp_path, document)
+
+
+def test_no_source_publishes_over_the_state_of_a_broker(tmp_path):
+    document = site(name="state")
+    read(tmp_path, document)
+    document["pipelines"][0]["send_to"] = ["broker"]
+    with pytest.raises(ConfigurationInvalid) as caught:
+        read(tmp_path, document)
+    assert [problem.key for problem in caught.value.problems] == ["video[0].name"]
 
 
 def test_two_sources_of_one_name_are_refused(tmp_path):

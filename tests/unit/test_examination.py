@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge_runtime import examination as examinations
 from edge_runtime.errors import SpoolError, StepRefused
-from edge_runtime.examination import Examination, Moment, OpenExaminations, begin, end
+from edge_runtime.examination import Examination, Moment, OpenExaminations, begin, end, read_examination
 from edge_runtime.patient_and_study import attributes_from
 from edge_runtime.spool.layout import Layout
 
@@ -97,7 +98,7 @@ def test_once_ended_it_takes_nothing_whatever_the_clocks_say(unix, monotonic, bo
     moment = Moment(NOON.unix + unix, NOON.monotonic + monotonic, boot)
     assert not ended.takes(moment)
     if begun.takes(moment):
-        assert moment.unix < begun.ends_unix
+        assert boot == "this boot" or moment.unix < begun.ends_unix
         assert moment.monotonic >= NOON.monotonic if boot == "this boot" else moment.unix >= NOON.unix
 
 
@@ -157,3 +158,31 @@ def test_the_record_is_json_of_one_level(layout):
     assert record["schema_version"] == 1
     assert all(not isinstance(value, (dict, list)) for value in record.values())
     assert "Jörg" not in json.dumps(record, ensure_ascii=False)
+
+
+def test_within_one_boot_a_step_of_the_wall_clock_ends_nothing():
+    examination = Examination("i", "s", NOON.unix, NOON.monotonic, NOON.boot, 1, None, "2.25.1", "")
+    later = Moment(NOON.unix + 7200 + 60, NOON.monotonic + 60, NOON.boot)
+    assert examination.takes(later)
+    assert not examination.takes(replace(later, boot="another boot"))
+    assert not examination.takes(replace(later, monotonic=NOON.monotonic + 3601))
+
+
+def test_of_two_who_begin_at_once_one_is_refused(tmp_path):
+    layout = Layout(tmp_path)
+    layout.create()
+    told = []
+
+    def start(number):
+        try:
+            told.append(begin(layout, "tower", attributes_from({"PatientID": f"P{number}"}), 4.0))
+        except StepRefused:
+            told.append(None)
+
+    threads = [threading.Thread(target=start, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (begun,) = [one for one in told if one is not None]
+    assert len(told) == 8 and read_examination(layout, "tower").id == begun.id

@@ -11,8 +11,13 @@ const RETRY_MS = 500;
 const FUTURE_SECONDS = 0.02; // what two clocks may differ by between two streams
 const MOST_BYTES = 8000000;
 const AT_ONCE = 4; // browsers open six connections to a server at most; the status needs one
+const ENOUGH = 0.95; // of the frames in time; less is amber
+const FEW = 0.5; // less is red
+const UNREADABLE = "a picture cannot be read";
+const AWAY = ["connecting", "ended", "down"];
 
 const views = new Map(); // source -> view
+let byHand = false; // somebody has chosen what is watched
 
 function moment() {
   return { monotonic: performance.now(), wall: Date.now() };
@@ -25,22 +30,24 @@ function since(then) {
 
 // -- what is shown --
 
+const watched = () => [...views.values()].filter((one) => one.wanted);
+
 function makeView(name) {
   const part = (tag, kind) => h(tag, { class: kind });
   const view = {
     name, canvas: h("canvas", { width: "640", height: "360", role: "img", "aria-label": `live picture of ${name}` }),
     stale: part("p", "stale-words"), mark: h("span", { class: "mark", role: "status" }), whole: part("span", "mark warn"),
-    age: part("dd", "age"), budget: part("dd", "budget"), source: part("dd", "source-state"), counts: part("dd", "of-status"),
-    examination: part("span", "mark of-status"), pipeline: part("span", ""), left: h("ul", { class: "left-out" }),
+    age: part("dd", "age"), budget: part("dd", "budget"), source: part("span", "source-state"), reason: part("span", "of-status"),
+    counts: part("dd", "of-status"), share: part("span", "mark of-status"), examination: part("span", "mark of-status"), pipeline: part("span", ""), left: h("ul", { class: "left-out" }),
     findings: h("ul", { class: "findings" }), toggle: h("button", { type: "button" }),
-    wanted: [...views.values()].filter((one) => one.wanted).length < AT_ONCE, gone: false,
+    wanted: watched().length < AT_ONCE, gone: false, status: null,
     state: "connecting", trouble: "connecting", heard: moment(), shown: null, pending: null, decoding: false,
     stream: null, patience: CONNECT_MS, abort: null,
   };
   view.node = h("article", { class: "card view stale", "data-source": name },
-    h("div", { class: "head" }, h("strong", {}, name), view.pipeline, view.mark, view.whole, view.examination, view.toggle),
+    h("div", { class: "head" }, h("strong", {}, name), view.pipeline, view.mark, view.whole, view.share, view.examination, view.toggle),
     h("div", { class: "screen" }, view.canvas, view.stale),
-    h("dl", {}, h("dt", {}, "age"), view.age, h("dt", {}, "budget"), view.budget, h("dt", {}, "source"), view.source,
+    h("dl", {}, h("dt", {}, "age"), view.age, h("dt", {}, "budget"), view.budget, h("dt", {}, "source"), h("dd", {}, view.source, view.reason),
       h("dt", { class: "of-status" }, "frames"), view.counts),
     view.left, view.findings);
   view.toggle.addEventListener("click", () => choose(view));
@@ -48,10 +55,21 @@ function makeView(name) {
 }
 
 function choose(view) {
+  byHand = true;
   view.wanted = !view.wanted;
-  const others = [...views.values()].filter((one) => one.wanted && one !== view);
+  const others = watched().filter((one) => one !== view);
   if (view.wanted && others.length >= AT_ONCE) leave(Object.assign(others[0], { wanted: false }), "not watched");
   if (!view.wanted) leave(view, "not watched");
+}
+
+function watchWhatIsThere() {
+  if (byHand) return;
+  const rank = (view) => (view.shown === null && AWAY.includes(view.status.state) ? 2 : 0) + (view.wanted ? 0 : 1);
+  [...views.values()].sort((a, b) => rank(a) - rank(b)).forEach((view, place) => {
+    const before = view.wanted;
+    view.wanted = place < AT_ONCE;
+    if (before && !view.wanted) leave(view, "not watched");
+  });
 }
 
 function leave(view, why) {
@@ -60,14 +78,33 @@ function leave(view, why) {
   refresh(view);
 }
 
+const percent = (share) => `${Math.floor(100 * share + 1e-6)} %`;
+
+function nowSaid(view) {
+  // What the status says of the source, while it is not older than it looks.
+  return view.status !== null && last !== null && !last.failed && elapsed() * 1000 <= PATIENCE_MS ? view.status : null;
+}
+
+function noPicture(view, otherwise) {
+  const said = nowSaid(view);
+  const few = said !== null && said.in_time_share !== null && said.in_time_share < FEW;
+  return few ? `no result in time (${percent(said.in_time_share)} of the frames have one)` : otherwise;
+}
+
+function notLive(view) {
+  const said = nowSaid(view);
+  const reason = said !== null && said.state === view.state ? said.reason : "";
+  return `source: ${view.state}${reason ? `: ${reason}` : ""}`;
+}
+
 function whyStale(view, age) {
   if (!view.wanted) return "not watched";
   if (view.trouble !== "") return view.trouble;
   if (since(view.heard) * 1000 > SILENT_MS) return "connection lost";
-  if (view.state !== "live") return `source: ${view.state}`;
-  if (view.shown === null) return "no picture yet";
+  if (view.state !== "live") return notLive(view);
+  if (view.shown === null) return noPicture(view, "no picture yet");
   if (age < -FUTURE_SECONDS) return "it says that it was taken in the future";
-  return age <= view.shown.said.display_age_seconds ? "" : "no newer picture";
+  return age <= view.shown.said.display_age_seconds ? "" : noPicture(view, "no newer picture");
 }
 
 function say(node, text) {
@@ -124,7 +161,7 @@ async function drawNewest(view) {
       bitmap.close();
     }
   } catch (error) {
-    leave(view, "a picture cannot be read");
+    leave(view, UNREADABLE);
   } finally {
     view.decoding = false;
   }
@@ -161,7 +198,7 @@ function take(view, stream, content) {
   if (content[0] === 0x4a) { // J
     const said = parsed(content.subarray(1));
     if (said.hello) stream.hello = said.now;
-    else view.state = said.state;
+    else heardState(view, said.state);
     return;
   }
   if (stream.hello === null) throw new Error("a picture without a clock");
@@ -169,6 +206,11 @@ function take(view, stream, content) {
   view.pending = { stream, said: parsed(content.subarray(5, 5 + size)), jpeg: content.slice(5 + size) };
   view.trouble = "";
   drawNewest(view);
+}
+
+function heardState(view, state) {
+  view.state = state;
+  if (view.trouble !== UNREADABLE) view.trouble = ""; // it is connected; what is shown is as old as it is
 }
 
 const REFUSED = { 401: "a login is needed", 404: "no such source", 503: "too many viewers" };
@@ -214,6 +256,14 @@ function onHidden() {
 
 // -- what the status says --
 
+function drawShare(view, share) {
+  const kind = share === null ? "" : share < FEW ? "bad" : share < ENOUGH ? "warn" : "good";
+  view.node.classList.toggle("some-in-time", kind === "warn");
+  view.node.classList.toggle("few-in-time", kind === "bad");
+  view.share.className = `mark of-status ${kind}`;
+  say(view.share, share === null ? "" : `${percent(share)} in time`);
+}
+
 function drawVideo(sources) {
   at("video").hidden = sources.length === 0;
   for (const [name, view] of views) {
@@ -224,20 +274,28 @@ function drawVideo(sources) {
       view.node.remove();
     }
   }
+  const added = sources.filter((source) => !views.has(source.name)).map((source) => {
+    const view = makeView(source.name);
+    views.set(source.name, view);
+    at("views").append(view.node);
+    return view;
+  });
   for (const source of sources) {
-    if (!views.has(source.name)) {
-      const view = makeView(source.name);
-      views.set(source.name, view);
-      at("views").append(view.node);
-      refresh(view);
-      follow(view);
-    }
     const view = views.get(source.name);
+    view.status = source;
+    if (!view.wanted || view.trouble !== "") view.state = source.state; // its stream says nothing
+    view.reason.textContent = source.reason && `: ${source.reason}`;
+    drawShare(view, source.in_time_share);
     view.pipeline.textContent = source.pipeline;
     const counts = Object.entries(source.frames).filter(([, count]) => count > 0).map(([outcome, count]) => `${count} ${outcome.replace("_", " ")}`);
     if (source.in_time_per_second !== null) counts.unshift(`${source.in_time_per_second} a second in time`);
     view.counts.textContent = counts.join(", ") || "none";
     view.examination.textContent = source.examination_open ? "examination open" : "";
+  }
+  watchWhatIsThere();
+  for (const view of added) {
+    refresh(view);
+    follow(view);
   }
 }
 

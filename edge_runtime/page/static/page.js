@@ -6,6 +6,7 @@ const PATIENCE_MS = 6000; // an answer later than this is no answer, and nothing
 const OLD_MS = 15000; // the server's own reading of the journal
 
 let last = null; // the last answer, with the moment it came
+let unanswered = false; // no answer yet, and at least one request failed
 const cards = new Map(); // job id -> {signature, node, age}
 
 const at = (id) => document.getElementById(id);
@@ -182,8 +183,8 @@ function tick() {
   const stale = last !== null && last.status.stale.length > 0;
   document.body.classList.toggle("lost", lost || stale);
   if (seconds === null) {
-    at("live").textContent = "Not connected.";
-    at("lost").textContent = "No connection to the daemon: nothing is known.";
+    at("live").textContent = unanswered ? "Not connected." : "Loading.";
+    at("lost").textContent = unanswered ? "No connection to the daemon: nothing is known." : "Asking the daemon ...";
   } else if (lost) {
     at("live").textContent = "NOT LIVE";
     at("lost").textContent = `CONNECTION LOST. What is shown is ${span(Math.max(seconds, 1))} old.`;
@@ -216,6 +217,7 @@ async function ask() {
     last = { ...asked, status, failed: false };
   } catch (error) {
     if (last !== null) last.failed = true;
+    else unanswered = true;
   }
   tick();
   setTimeout(ask, EVERY_MS);
@@ -224,4 +226,5 @@ async function ask() {
 setInterval(tick, 1000);
 for (const event of ["pageshow", "online", "offline"]) window.addEventListener(event, tick);
 document.addEventListener("visibilitychange", tick);
+tick();
 ask();

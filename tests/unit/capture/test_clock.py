@@ -53,12 +53,39 @@ def test_stamps_that_settle_in_the_first_seconds_leave_no_lag():
     assert max(late[50:]) < 0.001
 
 
-def test_stamps_that_begin_anew_begin_a_new_clock():
+def test_stamps_that_are_set_anew_in_a_steady_stream_leave_its_frames_as_young_as_they_are():
     clock = StreamClock()
     assert clock.captured_at(100.0, 10.0) == 10.0
-    assert clock.captured_at(0.0, 11.0) == 11.0
-    assert clock.captured_at(5000.0, 11.04) == pytest.approx(11.04), "a jump ahead is no lag"
-    assert clock.captured_at(5000.04, 11.08) == pytest.approx(11.08)
+    assert clock.captured_at(100.04, 10.04) == pytest.approx(10.04)
+    assert clock.captured_at(0.0, 10.08) == pytest.approx(10.08), "back"
+    assert clock.captured_at(5000.0, 10.12) == pytest.approx(10.12), "and ahead"
+    assert clock.captured_at(5000.04, 10.16) == pytest.approx(10.16)
+
+
+def test_stamps_that_are_set_anew_after_a_pause_make_an_old_frame_no_younger_for_long_enough_to_see_it():
+    clock = StreamClock()
+    clock.captured_at(100.0, 10.0)
+    assert clock.captured_at(0.0, 11.0) == pytest.approx(10.04)
+    late = [11.0 + t - clock.captured_at(t, 11.0 + t) for t in (0.04 * n for n in range(1, 200))]
+    assert late[0] > 0.9 and late[-1] < 0.01, "a source that is fresh after all is known to be within seconds"
+
+
+@given(
+    st.floats(0.5, 5), st.integers(1, 40), st.floats(-1e4, 1e4).filter(lambda step: abs(step) > 0.6),
+    st.sampled_from([0.02, 0.04, 0.1]),
+)  # fmt: skip
+def test_in_a_backlog_no_step_of_the_stamps_makes_an_old_frame_look_fresh(pause, at, step, frame_seconds):
+    """Frames held back for `pause` come all at once; at one of them the stamps are set anew."""
+    clock = StreamClock()
+    for number in range(300):
+        clock.captured_at(number * frame_seconds, number * frame_seconds)
+    last = 299 * frame_seconds
+    for number in range(1, round(pause / frame_seconds)):
+        drawn_at = last + number * frame_seconds
+        stamp = drawn_at + (step if number >= at else 0.0)
+        arrived_at = last + pause + 0.001 * number
+        claimed = clock.captured_at(stamp, arrived_at)
+        assert claimed <= drawn_at + frame_seconds + YOUNG_DRIFT * 0.001 * number + 1e-6
 
 
 def test_what_comes_after_a_pause_in_the_first_seconds_is_known_to_be_old():

@@ -1,12 +1,17 @@
 """What a source is, and what went wrong with it, in words that hold no address."""
 
 import errno
+import io
 
+import av
 import pytest
+from av.stream import Disposition
+from PIL import Image
+from support.videos import write_video
 
+import edge_runtime.capture.source as source_module
 from edge_runtime.capture.source import Kind, SourceFailed, failure, kind_of, open_source
 from edge_runtime.config import Video
-from edge_runtime.errors import ConfigurationError
 from edge_runtime.metrics import CONNECT_OUTCOMES
 
 
@@ -31,8 +36,8 @@ def test_the_url_says_what_a_source_is(url, kind):
 
 
 def test_another_protocol_is_refused_with_the_way_out():
-    with pytest.raises(ConfigurationError, match="give a command") as caught:
-        kind_of(video(url="http://u:secret@camera/"))
+    with pytest.raises(ValueError, match="give a command") as caught:
+        video(url="http://u:secret@camera/")
     assert "secret" not in str(caught.value)
 
 
@@ -62,3 +67,61 @@ def test_a_file_cannot_make_ffmpeg_read_other_files_or_the_network(tmp_path):
     playlist.write_text("#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n")
     with pytest.raises(SourceFailed):
         open_source(video(url=str(playlist)), Kind.FILE)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("b.mp4", "ffconcat version 1.0\nfile other.mp4\n"),
+        ("c.sdp", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"),
+        ("d.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:20\n#EXTINF:20,\nother.ts\n#EXT-X-ENDLIST\n"),
+    ],
+)
+def test_a_file_that_names_others_is_no_video(tmp_path, name, content):
+    for other in ("other.mp4", "other.ts"):
+        write_video(tmp_path / other, 5)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(SourceFailed, match="broken"):
+        open_source(video(url=str(tmp_path / name)), Kind.FILE)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.ts", "a.mpg", "a.nut", "a.flv", "a.h264", "a.mjpeg"])
+def test_ordinary_containers_are_read(tmp_path, name):
+    codec = {"a.mpg": "mpeg2", "a.mjpeg": "mjpeg"}.get(name, "h264")
+    source = open_source(video(url=str(write_video(tmp_path / name, 5, codec=codec))), Kind.FILE)
+    assert next(source.container.demux(source.stream)).size
+    source.close()
+
+
+def test_a_stream_whose_codec_ffmpeg_does_not_know_is_no_video_and_is_closed(tmp_path, monkeypatch):
+    content = write_video(tmp_path / "a.mp4", 5).read_bytes()
+    (tmp_path / "b.mp4").write_bytes(content.replace(b"avc1", b"zzz1"))
+    opened = []
+    sound = source_module._open
+    monkeypatch.setattr(source_module, "_open", lambda *given: opened.append(sound(*given)) or opened[-1])
+    with pytest.raises(SourceFailed) as caught:
+        open_source(video(url=str(tmp_path / "b.mp4")), Kind.FILE)
+    assert caught.value.outcome == "no_video"
+    with pytest.raises(AssertionError, match="not open"):
+        list(opened[0].demux())
+
+
+def test_the_picture_on_the_cover_is_not_the_video(tmp_path):
+    cover = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(cover, "JPEG")
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        picture = container.add_stream("mjpeg", rate=25)
+        picture.width = picture.height = 32
+        picture.pix_fmt = "yuvj420p"
+        picture.disposition = Disposition.attached_pic
+        film = container.add_stream("libx264", rate=25)
+        film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+        packet = av.Packet(cover.getvalue())
+        packet.stream, packet.pts, packet.dts, packet.is_keyframe = picture, 0, 0, True
+        container.mux(packet)
+        for _ in range(5):
+            container.mux(film.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(film.encode(None))
+    source = open_source(video(url=str(tmp_path / "a.mp4")), Kind.FILE)
+    assert source.stream.codec_context.name == "h264"
+    source.close()

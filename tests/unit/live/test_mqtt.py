@@ -1,14 +1,17 @@
 """What goes to a broker and when it is tried again, with a broker and a clock that do as they are told."""
 
 import json
+from pathlib import Path
 
 import pytest
 from support.live_results import frame_result
 
+from edge_runtime.config import Destination
 from edge_runtime.errors import BackendUnavailable, DeliveryDeferred
 from edge_runtime.live import broker as broker_module
 from edge_runtime.live.broker import Broker, load_paho, read_password
 from edge_runtime.live.mqtt import LONGEST_WAIT_SECONDS, MqttWriter
+from edge_runtime.live.registry import build_broker
 from edge_runtime.live.sinks import Entry
 
 
@@ -216,4 +219,14 @@ def test_without_paho_the_message_names_the_extra(monkeypatch):
 def test_the_client_s_name_is_the_same_after_every_start_and_allowed_everywhere():
     one, other = Broker("a", 1, "site/or1"), Broker("a", 1, "site/or2")
     assert one.client_id == Broker("b", 2, "site/or1").client_id != other.client_id
-    assert 1 <= len(one.client_id) <= 23 and one.client_id.replace("-", "").isalnum()
+    assert 1 <= len(one.client_id) <= 23 and one.client_id.isalnum()
+
+
+def test_neither_two_destinations_nor_two_daemons_have_the_same_client_s_name(tmp_path):
+    def client_id(name: str, spool: Path) -> str:
+        destination = Destination(name, "mqtt", host="a", port=1, topic="site/or1")
+        return build_broker(destination, spool).client_id
+
+    one = client_id("b1", tmp_path / "one")
+    assert one == client_id("b1", tmp_path / "one")
+    assert len({one, client_id("b2", tmp_path / "one"), client_id("b1", tmp_path / "two")}) == 3

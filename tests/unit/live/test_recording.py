@@ -8,7 +8,13 @@ from support.live_results import frame_result, number_of, numbered
 from edge_runtime.errors import BackendUnavailable
 from edge_runtime.live import recording
 from edge_runtime.live.drawing import draw
-from edge_runtime.live.recording import LONGEST_GAP_SECONDS, RETRY_SECONDS, RecordingWriter, load_av
+from edge_runtime.live.recording import (
+    LONGEST_GAP_SECONDS,
+    RETRY_SECONDS,
+    SHORTEST_FILE_SECONDS,
+    RecordingWriter,
+    load_av,
+)
 from edge_runtime.live.segments import Segments
 from edge_runtime.live.sinks import Entry
 
@@ -63,7 +69,7 @@ def test_pictures_keep_their_times_and_a_gap_stays_a_gap(tmp_path, writer, clock
     (path,) = tmp_path.iterdir()
     assert read(str(path)) == list(zip(times, range(6), strict=True))
     assert path.stat().st_mode & 0o777 == 0o600
-    assert path.name == "tower-1-20261123T041640.mp4"
+    assert path.name == "tower-1-20261123T041640.000.mp4"
     with av.open(str(path)) as container:
         assert "NOT FOR DIAGNOSIS" in container.metadata["comment"]
         assert container.metadata["creation_time"].startswith("2026-11-23T04:16:40")
@@ -89,7 +95,7 @@ def test_what_was_never_shown_as_live_is_not_recorded(tmp_path, writer, clock):
 
 
 def test_another_size_a_long_gap_and_time_begin_a_new_file(tmp_path, writer, clock):
-    moments = [0.0, 0.04, 0.08, 5.0, 5.0 + LONGEST_GAP_SECONDS + 0.1]
+    moments = [0.0, 0.04, 3.0, 5.0, 5.0 + LONGEST_GAP_SECONDS + 0.1]
     heights = [ROWS, ROWS, ROWS * 2, ROWS * 2, ROWS * 2]
     for number, (seconds, rows) in enumerate(zip(moments, heights, strict=True)):
         clock.now = 1000.0 + seconds
@@ -101,6 +107,19 @@ def test_another_size_a_long_gap_and_time_begin_a_new_file(tmp_path, writer, clo
     files = sorted(tmp_path.iterdir())
     assert [len(read(str(path))) for path in files] == [2, 2, 67, 13]
     assert len({number for path in files for _, number in read(str(path))}) == 84
+
+
+def test_a_size_that_changes_with_every_picture_makes_no_heap_of_files(tmp_path, writer, clock):
+    outcomes = []
+    for number in range(250):
+        clock.now = 1000.0 + number * 0.04
+        outcomes.append(writer.write(entry(number, clock.now, rows=ROWS * (1 + number % 2))))
+    writer.close()
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == 10.0 / SHORTEST_FILE_SECONDS
+    numbers = [number for path in files for _, number in read(str(path))]
+    assert numbers == [number for number, outcome in enumerate(outcomes) if outcome == "sent"]
+    assert outcomes.count("lost") == 250 - len(numbers) <= 130
 
 
 def test_a_picture_that_is_not_newer_is_left_out(tmp_path, writer, clock):

@@ -21,14 +21,14 @@ def put(folder: Path, name: str, size: int) -> Path:
     return folder / name
 
 
-def test_a_file_is_named_by_source_and_second_and_is_ours_alone(tmp_path):
+def test_a_file_is_named_by_source_and_millisecond_and_is_ours_alone(tmp_path):
     made = []
     for _ in range(3):
         path, descriptor = segments(tmp_path / "a" / "b").create("tower-1", NOON + 0.9)
         os.close(descriptor)
         made.append(path)
     assert [path.name for path in made] == [
-        "tower-1-20261123T120000.jsonl", "tower-1-20261123T120000-2.jsonl", "tower-1-20261123T120000-3.jsonl",
+        "tower-1-20261123T120000.900.jsonl", "tower-1-20261123T120000.901.jsonl", "tower-1-20261123T120000.902.jsonl",
     ]  # fmt: skip
     assert {path.stat().st_mode & 0o777 for path in made} == {0o600}
     assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
@@ -47,6 +47,24 @@ def test_the_oldest_go_first_whatever_source_they_are_of(tmp_path):
     put(tmp_path, "z-20261123T120000.jsonl", 400)
     assert segments(tmp_path).prune([]) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a-20261123T120002.jsonl", "b-20261123T120001.jsonl"]
+
+
+@given(moments=st.lists(st.integers(0, 10**5), min_size=1, max_size=20))
+def test_names_sort_in_the_order_of_creation(tmp_path_factory, moments):
+    it, made = segments(tmp_path_factory.mktemp("segments")), []
+    for milliseconds in sorted(moments):
+        path, descriptor = it.create("tower-1", NOON + milliseconds / 1000)
+        os.close(descriptor)
+        made.append(path.name)
+    assert sorted(made) == made
+
+
+def test_files_of_a_clock_that_was_ahead_go_before_all_others(tmp_path):
+    ahead = [put(tmp_path, f"a-20261123T13000{second}.000.jsonl", 400) for second in range(3)]
+    right = [put(tmp_path, f"a-20261123T11000{second}.000.jsonl", 400) for second in range(2)]
+    assert segments(tmp_path).prune([], NOON) == 3
+    assert not any(path.exists() for path in ahead) and all(path.exists() for path in right)
+    assert segments(tmp_path, keep_bytes=500).prune([], NOON) == 1 and right[1].exists()
 
 
 def test_files_in_use_and_files_of_others_are_not_touched(tmp_path):

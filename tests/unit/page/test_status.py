@@ -155,14 +155,16 @@ def test_destinations_show_backlog_reasons_and_when_they_last_answered(config: C
 
 def test_a_source_shows_its_state_frames_and_deadline_and_never_its_address(tmp_path: Any) -> None:
     config = live_config(tmp_path, "tower-1", "tower-2")
-    said = VideoFacts("frozen", {"captured": 9, "in_time": 7}, 24.5, NOW - 3, examination_open=True)
+    said = VideoFacts("frozen", {"captured": 9, "in_time": 7}, 24.5, NOW - 3, True, 0.42, "no cable")
     document = status_document(config, facts(journal(), video={"tower-1": said}))
     first, second = document["video"]
     assert first == {
         "name": "tower-1", "pipeline": "head", "state": "frozen", "deadline_seconds": 0.05, "in_time_per_second": 24.5,
+        "in_time_share": 0.42, "reason": "no cable",
         "frames": {"captured": 9, "in_time": 7}, "last_frame_seconds": 3.0, "examination_open": True,
     }  # fmt: skip
     assert (second["state"], second["in_time_per_second"], second["examination_open"]) == ("down", None, None)
+    assert (second["in_time_share"], second["reason"]) == (None, "")
     assert "secret" not in json.dumps(document) and "rtsp" not in json.dumps(document)
 
 

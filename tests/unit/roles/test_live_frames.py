@@ -19,6 +19,7 @@ from edge_runtime.frames.channels import create_channels
 from edge_runtime.frames.frame_result import decode
 from edge_runtime.frames.slot import SlotReader, SlotWriter
 from edge_runtime.metrics import METRICS, label_values
+from edge_runtime.roles import frames
 from edge_runtime.roles.frames import LiveFrames
 from edge_runtime.schedule.arbiter import Arbiter
 from edge_runtime.schedule.estimates import Estimates
@@ -294,6 +295,17 @@ def test_a_frame_that_fails_is_told_as_incomplete_and_the_next_is_whole(engines,
         monkeypatch.setattr(runner.EngineRunner, "run", run)
         daemon.publish("a", 10)
         assert daemon.result().analysis.complete
+
+
+def test_a_pipeline_that_breaks_with_every_frame_is_counted_each_time_and_told_once(engines, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(frames.log, "exception", lambda message, **_: told.append(message))
+    with Daemon(engines, tmp_path, stages("first"), sources=("a",), lanes=1) as daemon:
+        monkeypatch.setattr(LiveFrames, "_analyse", lambda *_: 1 // 0)
+        for number in range(1, 6):
+            daemon.publish("a", 10)
+            daemon.wait_for("failed", number)
+    assert told == ["frame failed"]
 
 
 def test_a_lost_device_is_told(engines, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.errors import SpoolError
-from edge_runtime.telemetry.logs import EventFormatter, describe
+from edge_runtime.telemetry.logs import EventFormatter, Troubles, describe
 
 
 def line(message: str = "instance stored", event: dict[str, object] | None = None, error: BaseException | None = None,
@@ -106,3 +106,15 @@ def test_a_process_says_nothing_of_its_libraries_and_its_last_words_quote_no_val
     assert 'CRITICAL infer: unexpected error error="ValueError at' in lines[1]
     assert 'CRITICAL infer: unexpected error error="ValueError at' in lines[2]
     assert "Doe" not in done.stderr
+
+
+def test_a_trouble_of_every_frame_is_told_once_in_a_while_with_how_often_it_was_not_told() -> None:
+    now = [1000.0]
+    troubles = Troubles(10.0, lambda: now[0])
+    told = []
+    for frame in range(501):
+        now[0] = 1000.0 + frame * 0.04
+        told.append(troubles.untold("tower-1", OSError(28, "full")))
+    assert {frame: count for frame, count in enumerate(told) if count is not None} == {0: 0, 250: 249, 500: 249}
+    assert troubles.untold("tower-2", OSError(28, "full")) == 0, "another source is another trouble"
+    assert troubles.untold("tower-1", ValueError()) == 0, "and another error"
