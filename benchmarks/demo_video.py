@@ -128,7 +128,7 @@ def print_comparison(lines: list[Line], truth: dict[str, Any]) -> None:
     print("\nagainst the truth of the computed sequence:")
     for number in sorted(shown):
         print(f"  polyp {number}: in view in {shown[number]} frames, {answered[number]} of them with a result; "
-              f"a box there (overlap {_SAME} or more) in {seen[number]}")  # fmt: skip
+              f"a box there in {seen[number]}")  # fmt: skip
     print(f"  no polyp in view in {without} frames with a result; a box all the same in {wrong}")
 
 
@@ -138,7 +138,7 @@ what lies in the folder:
   *.mp4                     the picture as the page showed it
   JOB-frame.dcm             a key frame as it was captured; JOB-overlay-1.dcm and .png: with what was found in it
   JOB-sr.dcm, JOB-result.json   what was found, as a DICOM structured report and as JSON
-a frame is given up (dropped) where it would be late, and an optional stage is left out (skipped) where the time is short:
+a frame is given up (dropped) where it would be late, an optional stage is left out (skipped) where time is short:
 other programs on this computer make that more frequent"""
 
 

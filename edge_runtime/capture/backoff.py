@@ -1,4 +1,4 @@
-"""How long to wait before a source is opened again. Pure: chance comes in as an argument."""
+"""How long to wait before a source is opened again, and how often to say why. Pure: chance and time are arguments."""
 
 from __future__ import annotations
 
@@ -9,6 +9,24 @@ FIRST_SECONDS = 0.5
 LONGEST_SECONDS = 10.0
 SOUND_SECONDS = 10.0
 """A connection that gave frames for this long was a good one: the waiting begins from the first again."""
+
+SAID_AGAIN_SECONDS = 600.0
+"""The same failure is not logged more often."""
+
+
+class Said:
+    """What was said lately of a source's failures."""
+
+    def __init__(self) -> None:
+        self._said_at: dict[str, float] = {}
+
+    def is_news(self, failure: str, now: float) -> bool:
+        """Whether a failure is to be said now (CLOCK_MONOTONIC seconds), which is then taken to be done."""
+        self._said_at = {text: at for text, at in self._said_at.items() if now - at < SAID_AGAIN_SECONDS}
+        if failure in self._said_at:
+            return False
+        self._said_at[failure] = now
+        return True
 
 
 class Backoff:

@@ -14,7 +14,7 @@ _STEP_SECONDS = 0.1
 JUMP_SECONDS = 0.5
 """Stamps that advance by so much more than time has passed have been set anew; while frames are late, so have those
 that advance by so much at all."""
-_LATE_SECONDS = 0.2
+LATE_SECONDS = 0.2
 _USUAL_INTERVALS = 4
 _FRAME_SECONDS = 0.04
 
@@ -63,7 +63,7 @@ class StreamClock:
         late = self._arrived_at - self._captured_at
         if advance < 0 or advance > passed + late + JUMP_SECONDS:
             return True
-        return late > _LATE_SECONDS and advance > max(JUMP_SECONDS, _USUAL_INTERVALS * self._frame_seconds)
+        return late > LATE_SECONDS and advance > max(JUMP_SECONDS, _USUAL_INTERVALS * self._frame_seconds)
 
 
 class Pace:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import threading
 import time
 
-from edge_runtime.capture.backoff import Backoff
+from edge_runtime.capture.backoff import Backoff, Said
 from edge_runtime.capture.command import Command
 from edge_runtime.capture.session import Publish, Session, Shared
 from edge_runtime.capture.source import COMMAND_SECONDS, Kind, Source, SourceFailed, failure, kind_of, open_source
@@ -31,6 +32,7 @@ class Reader(threading.Thread):
         self._shared.turn()
         self._video = video
         self._backoff = backoff or Backoff()
+        self._said = Said()
         self._command: Command | None = None
         self.error: EdgeRuntimeError | None = None
 
@@ -84,9 +86,14 @@ class Reader(threading.Thread):
             detail = str(failed)
         finally:
             said = self._close_command()
-        if not self._shared.stopped.is_set() and not ended:
+        what = "source cannot be opened, tried again" if session is None else "source is opened again"
+        if (
+            not self._shared.stopped.is_set()
+            and not ended
+            and self._said.is_news(f"{what}: {detail}", time.monotonic())
+        ):
             event = {"source": self._video.name, "why": detail, **({"program": said} if said else {})}
-            log.warning("source is opened again", extra={"event": event})
+            log.warning(what, extra={"event": event})
         with self._shared.guard:
             if ended:
                 self._shared.watch.forget_pictures()
@@ -97,7 +104,7 @@ class Reader(threading.Thread):
     def _open(self) -> Source:
         try:
             if self._video.command is not None:
-                self._command = _start(self._video.command)
+                self._command = start_program(self._video.command)
             source = open_source(self._video, self._kind, self._command)
         except SourceFailed as failed:
             self._count(failed.outcome)
@@ -126,8 +133,17 @@ class Reader(threading.Thread):
                 return
 
 
-def _start(command: str) -> Command:
+def start_program(command: str) -> Command:
+    """Start the program of a source.
+
+    Raises:
+        SourceFailed: it cannot be started.
+    """
     try:
         return Command(command, COMMAND_SECONDS)
+    except (FileNotFoundError, PermissionError) as error:
+        forbidden = isinstance(error, PermissionError)
+        text = f"program {shlex.split(command)[0]} {'cannot be run: no right to it' if forbidden else 'not found'}"
+        raise SourceFailed("refused" if forbidden else "not_found", text) from None
     except (OSError, ValueError) as error:
         raise failure(error) from None

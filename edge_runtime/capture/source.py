@@ -98,6 +98,8 @@ def open_source(video: Video, kind: Kind, command: Command | None = None) -> Sou
         failed = failure(error)
         if kind is Kind.RTSP and time.monotonic() - began_at >= _OPEN_SECONDS:
             failed = failure(TimeoutError())  # FFmpeg calls an answer that it stopped waiting for invalid
+        if failed.outcome == "not_found" and kind in (Kind.FILE, Kind.DEVICE):
+            failed = SourceFailed("not_found", f"no {kind.value} there")
         if command is not None and command.count == 0 and failed.outcome == "broken":
             failed = SourceFailed("ended", "the program ended and gave nothing")
         raise failed from None

@@ -16,6 +16,7 @@ from edge_runtime.doctor.machine import examine_machine
 from edge_runtime.doctor.ports import examine_ports
 from edge_runtime.doctor.rights import examine_rights
 from edge_runtime.doctor.sending import examine_by_sending
+from edge_runtime.doctor.video import examine_video, video_seconds
 
 
 def probes_for(config: Config) -> list[Probe]:
@@ -29,6 +30,8 @@ def probes_for(config: Config) -> list[Probe]:
         Probe("ports", 60.0, examine_ports),
         Probe("engines", 30.0 + LOAD_SECONDS * len(engines), examine_engines),
     ]
+    if config.video:
+        probes.append(Probe("video", video_seconds(config), examine_video))
     for one in config.delivery_destinations:
         probes.append(Probe(one.name, probe_seconds(one), partial(examine_destination, one)))
         sending = partial(examine_by_sending, one)

@@ -25,8 +25,8 @@ _VIDEO_PACKAGES = ("av", "paho-mqtt")
 def examine_machine(site: Site) -> Iterator[Check]:
     """Versions, processor, memory and who starts the daemon."""
     yield python_check(sys.version_info[:2])
-    video = {name: found for name in _VIDEO_PACKAGES if (found := _version(name)) is not None}
-    yield packages_check({name: _version(name) for name in _PACKAGES} | video)
+    video = [name for name in _VIDEO_PACKAGES if _version(name) is not None]
+    yield packages_check({name: _version(name) for name in (*_PACKAGES, *video)})
     limit = cgroup_processors(_read("/sys/fs/cgroup/cpu.max"))
     yield processor_check(len(os.sched_getaffinity(0)), limit, site.config.engines.threads)
     yield memory_check(available_bytes_here())

@@ -30,6 +30,7 @@ def examine_rights(site: Site) -> Iterator[Check]:
 def secret_files(config: Config) -> list[tuple[str, Path]]:
     """The files that only the daemon may read, with the keys that name them."""
     found = [(f"{d.name}: secret_file", d.secret_file) for d in config.destinations if d.secret_file is not None]
+    found += [(f"{d.name}: password_file", d.password_file) for d in config.destinations if d.password_file is not None]
     if config.http.tls is not None:
         found.append(("http.tls.key", config.http.tls.key))
     if config.http.login is not None:

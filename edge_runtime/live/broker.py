@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import DeliveryDeferred
+from edge_runtime.telemetry.logs import describe
 from edge_runtime.video_packages import package_missing
 
 KEEPALIVE_SECONDS = 5
@@ -52,6 +53,7 @@ class Broker:
     ca_file: Path | None = None
     timeout_seconds: float = LONGEST_CONNECT_SECONDS
     owner: str = ""
+    name: str = ""  # of the destination, for the log
 
     @property
     def state_topic(self) -> str:
@@ -214,6 +216,21 @@ def read_password(file: Path) -> bytes:
     if not 1 <= len(password) <= _LONGEST_PASSWORD_BYTES:
         raise DeliveryDeferred(f"password_file holds {len(password)} bytes; a password has 1 to 4096")
     return password
+
+
+def in_words(error: Exception) -> str:
+    """Why there is no connection, for the log."""
+    if isinstance(error, DeliveryDeferred):
+        return str(error)
+    if isinstance(error, TimeoutError):
+        return "it does not answer"
+    if isinstance(error, socket.gaierror):
+        return "its name cannot be resolved"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS fails: {getattr(error, 'reason', None) or type(error).__name__}"
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return "the connection broke" if isinstance(error, ConnectionError) else describe(error)
 
 
 def _trusting(ca_file: Path | None) -> ssl.SSLContext:

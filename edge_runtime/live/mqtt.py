@@ -10,10 +10,9 @@ import time
 from collections.abc import Callable, Mapping
 
 from edge_runtime.errors import DeliveryDeferred
-from edge_runtime.live.broker import Broker, Connection, load_paho
+from edge_runtime.live.broker import Broker, Connection, in_words, load_paho
 from edge_runtime.live.event import event_line
 from edge_runtime.live.sinks import Entry
-from edge_runtime.telemetry.logs import describe
 
 log = logging.getLogger("edge_runtime.live")
 
@@ -91,7 +90,7 @@ class MqttWriter:
                 self._connection = self._connect(self._broker)
                 self._connection.open()
                 self._wait_seconds, self._said = self._first_wait_seconds, ""
-                log.info("connected to the broker", extra={"event": {"topic": self._broker.topic}})
+                log.info("connected to the broker", extra={"event": self._event})
         except (OSError, ValueError, DeliveryDeferred) as error:
             self._drop(error)
         return self._connection
@@ -103,10 +102,15 @@ class MqttWriter:
         self._connection = None
         self._retry_at = self._clock() + self._wait_seconds
         self._wait_seconds = min(2 * self._wait_seconds, LONGEST_WAIT_SECONDS)
-        said = describe(error)
+        said = in_words(error)
         if said != self._said:
-            log.error("no connection to the broker", extra={"event": {"topic": self._broker.topic, "error": said}})
+            log.error("no connection to the broker", extra={"event": {**self._event, "error": said}})
         self._said = said
+
+    @property
+    def _event(self) -> dict[str, str]:
+        broker = self._broker
+        return {"destination": broker.name, "broker": f"{broker.host}:{broker.port}"}
 
     def _is_stale(self, entry: Entry) -> bool:
         result = entry.result

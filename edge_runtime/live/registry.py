@@ -63,5 +63,5 @@ def build_broker(destination: Destination, spool: Path) -> Broker:
     ca_file = None if destination.ca_file is None else Path(destination.ca_file)
     return Broker(
         host, port, topic, destination.user, password_file, destination.tls, ca_file, destination.timeout_seconds,
-        owner=f"{spool.absolute()} {destination.name}",
+        owner=f"{spool.absolute()} {destination.name}", name=destination.name,
     )  # fmt: skip

@@ -15,6 +15,10 @@ _SHARE_OF_ONE_FILE = 8
 _NEW = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
+class FolderUnusable(OSError):
+    """No file can be made in the folder. Its text is for the log: the folder's path, and why."""
+
+
 @dataclass(frozen=True)
 class Segments:
     """Files `SOURCE-YYYYMMDDTHHMMSS.mmm.SUFFIX` (UTC, milliseconds): sorted by name, those of a source are in order."""
@@ -32,9 +36,12 @@ class Segments:
         """A new, empty file that only we can read, and its descriptor. The folder is made where it is missing.
 
         Raises:
-            OSError: there is no room, or no right to write.
+            FolderUnusable: there is no room, or no right to write.
         """
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise FolderUnusable(f"{self.folder}: the folder cannot be made: {error.strerror}") from error
         milliseconds = int(unix_seconds * 1000)
         while True:
             path = self.folder / f"{source}-{_stamp(milliseconds)}.{self.suffix}"
@@ -42,6 +49,8 @@ class Segments:
                 return path, os.open(path, _NEW, 0o600)
             except FileExistsError:
                 milliseconds += 1
+            except OSError as error:
+                raise FolderUnusable(f"{self.folder}: no file can be made there: {error.strerror}") from error
 
     def prune(self, in_use: Iterable[Path], now_unix: float | None = None) -> int:
         """Delete the oldest files, by the time in their names, until `keep_bytes` hold the others; how many went.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -10,6 +11,7 @@ from typing import Protocol
 from edge_runtime.domain import Array
 from edge_runtime.frames.frame_result import FrameResult
 from edge_runtime.live.backlog import Backlog
+from edge_runtime.live.segments import FolderUnusable
 from edge_runtime.telemetry.metrics import Metrics
 
 log = logging.getLogger("edge_runtime.live")
@@ -65,7 +67,7 @@ class ThreadedSink:
         self._metrics = metrics
         self._wants_pictures = wants_pictures
         self._backlog: Backlog[Entry] = Backlog(depth)
-        self._trouble = False
+        self._told: set[str] = set()  # the troubles since results reached it last
         self._thread = threading.Thread(target=self._work, name=f"live-{name}", daemon=True)
         self._thread.start()
 
@@ -99,10 +101,10 @@ class ThreadedSink:
                     self._writer.idle()
                 else:
                     self._conclude(self._writer.write(entry))
-            except Exception:  # whatever a disk, a broker or an encoder does, the next result is tried
-                if not self._trouble:  # once for each time that it begins: there are many results a second
-                    log.exception("results do not reach the destination", extra={"event": {"destination": self._name}})
-                self._trouble = True
+            except Exception as error:  # whatever a disk, a broker or an encoder does, the next result is tried
+                if self._is_news(why := in_words(error)):
+                    event = {"destination": self._name, "why": why}
+                    log.exception("results do not reach the destination", extra={"event": event})
                 if entry is not None:
                     self._conclude("failed")
         try:
@@ -110,13 +112,26 @@ class ThreadedSink:
         except Exception:
             log.exception("the destination did not end well", extra={"event": {"destination": self._name}})
 
+    def _is_news(self, trouble: str) -> bool:
+        """Each trouble is told once, until results reach the destination again: there are many results a second."""
+        known = trouble in self._told
+        self._told.add(trouble)
+        return not known
+
     def _conclude(self, outcome: str) -> None:
         self._count(outcome)
-        if outcome == "sent" and self._trouble:
+        if outcome == "sent" and self._told:
             log.info("results reach the destination again", extra={"event": {"destination": self._name}})
-            self._trouble = False
+            self._told.clear()
         if outcome != "stale":
             self._metrics.set("edge_destination_up", float(outcome == "sent"), destination=self._name)
 
     def _count(self, outcome: str, count: int = 1) -> None:
         self._metrics.count("edge_live_results_total", count, destination=self._name, outcome=outcome)
+
+
+def in_words(error: Exception) -> str:
+    """Why results do not reach a disk, for the log; of other errors their type."""
+    if isinstance(error, FolderUnusable):
+        return str(error)
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__

@@ -20,6 +20,7 @@ from edge_runtime.engines.required import verify_all
 from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EdgeRuntimeError
 from edge_runtime.telemetry.logs import describe, start_logging
 from edge_runtime.telemetry.metrics import NullMetrics
+from edge_runtime.video_packages import require_video_packages
 from edge_runtime.yaml_schema import read_schema
 
 log = logging.getLogger("edge_runtime.trial")
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         config = read_schema(Config, Path(config_path), overrides)
         if what == "verify":
+            require_video_packages(config)
             verify_all(config)
             return EXIT_DONE
         for pipeline in compose_pipelines(config, NullMetrics()).values():

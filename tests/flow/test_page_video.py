@@ -76,9 +76,7 @@ def open_live(browser, port, **options):
 
 def test_a_live_picture_is_shown_with_its_age_budget_findings_and_what_was_left_out(pages, browser):
     with pages.showing("tower-1", RED):
-        browser.open(f"http://127.0.0.1:{pages.port}/")
-        assert "nothing is known" not in browser.text("body")
-        browser.wait_for(".view")
+        open_live(browser, pages.port)
         wait_until(lambda: is_live(browser), 30)
         red, green, _, _ = look(browser)["pixel"]
         assert red > 150 and green < 80
@@ -357,8 +355,9 @@ def test_several_sources_fit_a_phone_and_more_than_four_are_watched_on_demand(tm
         wait_until(lambda: pages.viewers == 4, 30)
         asked = browser.run("return last.wall")
         wait_until(lambda: browser.run("return last.wall") > asked, 30)  # the status still comes
-        text = whole_text(browser, "tower-5")
-        assert "STALE: no result in time (2 % of the frames have one)" in text and "connecting" not in text
+        said = "STALE: no result in time (2 % of the frames have one)"
+        wait_until(lambda: said in whole_text(browser, "tower-5"), 30)
+        assert "connecting" not in whole_text(browser, "tower-5")
         assert browser.count('.view[data-source="tower-5"].few-in-time .mark.bad') == 2  # STALE and the share
 
 
@@ -367,3 +366,6 @@ def test_without_video_there_is_no_section(tmp_path, browser):
         browser.open(f"http://127.0.0.1:{pages.port}/")
         browser.wait_for("#live", "PARTLY OLD")  # there is no journal
         assert browser.run("return document.getElementById('video').hidden")
+        said = "tick(); return document.getElementById('lost').textContent"
+        assert browser.run("last = null; unanswered = false;" + said) == "Asking the daemon ..."
+        assert "nothing is known" in browser.run("unanswered = true;" + said)

@@ -1,12 +1,10 @@
 """What a source is, and what went wrong with it, in words that hold no address."""
 
 import errno
-import io
+from types import SimpleNamespace
 
-import av
 import pytest
 from av.stream import Disposition
-from PIL import Image
 from support.videos import write_video
 
 import edge_runtime.capture.source as source_module
@@ -58,6 +56,7 @@ def test_a_file_that_is_no_video_says_so(tmp_path, content, outcome):
     with pytest.raises(SourceFailed) as caught:
         open_source(video(url=str(file)), Kind.FILE)
     assert caught.value.outcome in (outcome, "ended") and str(tmp_path) not in str(caught.value)
+    assert ("no file there" in str(caught.value)) == (content is None)
 
 
 def test_a_file_cannot_make_ffmpeg_read_other_files_or_the_network(tmp_path):
@@ -106,22 +105,9 @@ def test_a_stream_whose_codec_ffmpeg_does_not_know_is_no_video_and_is_closed(tmp
         list(opened[0].demux())
 
 
-def test_the_picture_on_the_cover_is_not_the_video(tmp_path):
-    cover = io.BytesIO()
-    Image.new("RGB", (32, 32)).save(cover, "JPEG")
-    with av.open(str(tmp_path / "a.mp4"), "w") as container:
-        picture = container.add_stream("mjpeg", rate=25)
-        picture.width = picture.height = 32
-        picture.pix_fmt = "yuvj420p"
-        picture.disposition = Disposition.attached_pic
-        film = container.add_stream("libx264", rate=25)
-        film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
-        packet = av.Packet(cover.getvalue())
-        packet.stream, packet.pts, packet.dts, packet.is_keyframe = picture, 0, 0, True
-        container.mux(packet)
-        for _ in range(5):
-            container.mux(film.encode(av.VideoFrame(64, 48, "yuv420p")))
-        container.mux(film.encode(None))
-    source = open_source(video(url=str(tmp_path / "a.mp4")), Kind.FILE)
-    assert source.stream.codec_context.name == "h264"
-    source.close()
+def test_the_picture_on_the_cover_and_an_unknown_codec_are_not_the_video():
+    cover = SimpleNamespace(codec_context=object(), disposition=Disposition.attached_pic)
+    unknown = SimpleNamespace(codec_context=None, disposition=Disposition(0))
+    film = SimpleNamespace(codec_context=object(), disposition=Disposition.default)
+    container = SimpleNamespace(streams=SimpleNamespace(video=[cover, unknown, film]))
+    assert source_module._video_stream(container) is film

@@ -1,12 +1,15 @@
 """The computer: each check with what makes it warn."""
 
 import pytest
+from support.spools import make_config
 
-from edge_runtime.doctor.check import Outcome
+from edge_runtime.doctor import machine
+from edge_runtime.doctor.check import Outcome, Site
 from edge_runtime.doctor.machine import (
     available_bytes,
     available_bytes_here,
     cgroup_processors,
+    examine_machine,
     memory_check,
     packages_check,
     processor_check,
@@ -57,3 +60,10 @@ def test_a_python_that_is_not_tested_is_warned_of():
 def test_a_missing_library_is_a_fail():
     assert packages_check({"numpy": "2.0", "pydicom": None}).outcome is Outcome.FAIL
     assert packages_check({"numpy": "2.0"}).outcome is Outcome.OK
+
+
+def test_the_libraries_of_video_are_shown_where_they_are_installed(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "_version", lambda name: None if name == "paho-mqtt" else "1.0")
+    found = {check.what: check for check in examine_machine(Site(make_config(tmp_path), tmp_path))}
+    check = found["libraries"]
+    assert check.outcome is Outcome.OK and "av 1.0" in check.found and "paho" not in check.found

@@ -1,6 +1,8 @@
 """What goes to a broker and when it is tried again, with a broker and a clock that do as they are told."""
 
 import json
+import socket
+import ssl
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from support.live_results import frame_result
 from edge_runtime.config import Destination
 from edge_runtime.errors import BackendUnavailable, DeliveryDeferred
 from edge_runtime.live import broker as broker_module
-from edge_runtime.live.broker import Broker, load_paho, read_password
+from edge_runtime.live.broker import Broker, in_words, load_paho, read_password
 from edge_runtime.live.mqtt import LONGEST_WAIT_SECONDS, MqttWriter
 from edge_runtime.live.registry import build_broker
 from edge_runtime.live.sinks import Entry
@@ -35,7 +37,7 @@ class Site:
 
     def writer(self, **display_ages: float) -> MqttWriter:
         ages = display_ages or {"tower-1": 0.5}
-        broker = Broker("broker.example.org", 1883, "site/or1")
+        broker = Broker("broker.example.org", 1883, "site/or1", name="bus")
         return MqttWriter(broker, ages, retry_seconds=2.0, clock=self, connect=self.connect)
 
     def entry(self, sequence: int = 1, age_seconds: float = 0.02, source: str = "tower-1") -> Entry:
@@ -180,8 +182,26 @@ def test_the_same_trouble_is_told_once(site, caplog, monkeypatch):
     for _ in range(100):
         writer.idle()
         site.now += 1
-    assert len(caplog.records) == 1
-    assert "Not authorized" in str(caplog.records[0].event)
+    (record,) = caplog.records
+    assert record.event == {
+        "destination": "bus", "broker": "broker.example.org:1883",
+        "error": "the broker refuses the connection: Not authorized",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ConnectionRefusedError(111, "x"), "Connection refused"),
+        (TimeoutError(), "it does not answer"),
+        (socket.gaierror(-2, "x"), "its name cannot be resolved"),
+        (ssl.SSLError(1, "x"), "TLS fails: SSLError"),
+        (ConnectionError(), "the connection broke"),
+        (ValueError("secret"), "ValueError"),
+    ],
+)
+def test_why_there_is_no_connection_is_said_in_words(error, words):
+    assert in_words(error) == words
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])

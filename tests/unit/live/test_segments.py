@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.live.segments import Segments
+from edge_runtime.live.segments import FolderUnusable, Segments
 
 NOON = 1795435200.0
 
@@ -95,5 +95,12 @@ def test_what_is_left_is_the_newest_and_fits(tmp_path_factory, sizes, keep, used
 
 def test_a_folder_that_cannot_be_made_is_an_error_of_the_disk(tmp_path):
     put(tmp_path, "file", 1)
-    with pytest.raises(OSError):
+    with pytest.raises(FolderUnusable, match="the folder cannot be made: Not a directory") as caught:
         segments(tmp_path / "file" / "x").create("a", NOON)
+    assert str(tmp_path / "file" / "x") in str(caught.value)
+
+
+def test_a_file_that_cannot_be_made_is_told_by_its_folder_which_stays_the_same(tmp_path):
+    with pytest.raises(FolderUnusable, match="no file can be made there: File name too long") as caught:
+        segments(tmp_path).create("a" * 300, NOON)
+    assert str(caught.value).startswith(f"{tmp_path}: ")

@@ -1,5 +1,6 @@
 """A destination's queue and thread: bounded, newest first to stay, and nobody waits for it."""
 
+import logging
 import threading
 import time
 
@@ -12,6 +13,7 @@ from support.live_results import COLUMNS, ROWS, frame_result, polyp_mask
 from support.pacs import wait_until
 
 from edge_runtime.live.backlog import Backlog
+from edge_runtime.live.segments import FolderUnusable
 from edge_runtime.live.sinks import Entry, ThreadedSink
 
 
@@ -36,7 +38,7 @@ class Hanging:
 
 
 class Failing(Hanging):
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: Exception | None) -> None:
         super().__init__()
         self.error: Exception | None = error
 
@@ -99,6 +101,23 @@ def test_whatever_a_writer_raises_the_next_result_is_tried(metrics, error):
     wait_until(lambda: counted(metrics) == {"failed": 3, "sent": 1})
     sink.close(10)
     assert metrics.values["edge_destination_up", "out"] == 1.0
+
+
+def test_each_trouble_is_told_once_in_words_until_results_reach_it_again(metrics, caplog, monkeypatch, tmp_path):
+    monkeypatch.setattr(logging.getLogger("edge_runtime"), "propagate", True)
+    writer = Failing(None)
+    sink = ThreadedSink("out", writer, metrics, depth=8)
+    full, folder = OSError(28, "x"), FolderUnusable("/data/x: the folder cannot be made: Permission denied")
+    for number, error in enumerate([full, full, folder, full, None, full]):
+        writer.error = error
+        sink.put(frame_result(sequence=number + 1), None)
+        wait_until(lambda number=number: sum(counted(metrics).values()) == number + 1)
+    sink.close(10)
+    told = [record.event for record in caplog.records if record.levelname == "ERROR"]
+    assert told == [
+        {"destination": "out", "why": words}
+        for words in ("No space left on device", str(folder), "No space left on device")
+    ]
 
 
 def test_masks_do_not_wait_in_a_queue(metrics):
