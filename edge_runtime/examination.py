@@ -76,13 +76,14 @@ class Examination:
     def takes(self, moment: Moment) -> bool:
         """True for what was captured while it was open.
 
-        Within one boot the clock that never jumps decides; after another the wall clock has to. Once ended it takes
-        nothing more, not even what was captured before.
+        Within one boot the clock that never jumps decides; after another the wall clock has to. That one also ends it,
+        for the other stands still while a computer sleeps. Once ended it takes nothing more, not even what was captured
+        before.
         """
-        if self.ended_unix is not None:
+        if self.ended_unix is not None or moment.unix >= self.ends_unix:
             return False
         if moment.boot != self.begun_boot:
-            return self.begun_unix <= moment.unix < self.ends_unix
+            return moment.unix >= self.begun_unix
         return 0 <= moment.monotonic - self.begun_monotonic < self.hours * 3600
 
 

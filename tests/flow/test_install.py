@@ -19,7 +19,7 @@ from support.units import settings
 
 from converters.cli import main as edge_convert
 
-DROP_INS = ("gpu", "network", "port-104", "spool")
+DROP_INS = ("gpu", "network", "port-104", "spool", "video")
 
 
 @pytest.fixture(scope="module")
