@@ -1,14 +1,16 @@
-# make demo | make demo-video | make test | make check: each makes the environment it needs on a fresh machine with Python 3.10 or newer.
+# make demo | make demo-video | make test | make check | make bench: each makes the environment it needs on a fresh machine with Python 3.10 or newer.
 
 PYTHON ?= python3
 BIN := .venv/bin
-DEBIAN := dcmtk dicom3tools orthanc orthanc-dicomweb prometheus mricron-data faketime chromium chromium-driver systemd mosquitto \
+DEBIAN := dcmtk dicom3tools orthanc orthanc-dicomweb orthanc-python prometheus mricron-data faketime chromium chromium-driver systemd mosquitto \
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
   python3-gi gir1.2-gst-rtsp-server-1.0
+BENCH_DEBIAN := dcmtk mricron-data orthanc orthanc-python gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+  gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly python3-gi gir1.2-gst-rtsp-server-1.0
 SUDO := $(shell [ $$(id -u) = 0 ] || echo sudo)
 PATHS := edge_runtime converters benchmarks tests
 
-.PHONY: demo demo-mr demo-video engines test test-full check unit flow lint debian demo-data clean install rollback uninstall wheels
+.PHONY: bench demo demo-mr demo-video engines test test-full check unit flow lint debian demo-data clean install rollback uninstall wheels
 
 demo: .venv/demo
 	$(BIN)/python -m benchmarks.demo_ct
@@ -20,6 +22,11 @@ demo-mr: .venv/demo-mr demo-data
 	$(BIN)/python -m benchmarks.demo_mr
 
 test: .venv/test debian check flow
+
+# Every scenario of the latency suite, into benchmarks/results/ and the table of benchmarks/README.md; SCENARIOS="ingest study" for some.
+bench: .venv/test
+	@$(MAKE) --no-print-directory debian DEBIAN="$(BENCH_DEBIAN)"
+	$(BIN)/python -m benchmarks.suite $(SCENARIOS)
 
 check: .venv/test lint unit
 

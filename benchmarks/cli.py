@@ -12,18 +12,41 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.compare import NotAResult, NotComparable, changes, compare, read_result
+from benchmarks.acceptance.command import add_site_parser, run_site
+from benchmarks.compare import NotAResult, NotComparable, by_chance, changes, compare, read_result
 from benchmarks.daemon import DaemonFailed
 from benchmarks.provenance import Watch
 from benchmarks.record import BenchFailed, Record, State, table
-from benchmarks.scenarios import convert, engine, idle, ingest, mixed, overload, queue, soak, study, video
+from benchmarks.scenarios import (
+    cold_start,
+    convert,
+    engine,
+    idle,
+    idle_gap,
+    ingest,
+    mixed,
+    overload,
+    pipeline,
+    queue,
+    scaling,
+    soak,
+    study,
+    video,
+)
+from benchmarks.scenarios.cold_start_schema import ColdStart
+from benchmarks.scenarios.engine_schema import Engine
+from benchmarks.scenarios.idle_gap_schema import IdleGap
 from benchmarks.scenarios.live_schema import Mixed, Overload, Soak, Video
-from benchmarks.scenarios.schema import Convert, Engine, Idle, Ingest, Queue, Scenario, Study, read_scenario, shipped
+from benchmarks.scenarios.pipeline_schema import PipelineScenario
+from benchmarks.scenarios.scaling_schema import Scaling
+from benchmarks.scenarios.schema import Convert, Idle, Ingest, Queue, Scenario, Study, read_scenario, shipped
 from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EXIT_USAGE, ConfigurationError, EdgeRuntimeError
 
 _RUN: dict[type[Scenario], Callable[[Any, Record], None]] = {
     Ingest: ingest.run, Idle: idle.run, Study: study.run, Queue: queue.run, Engine: engine.run, Convert: convert.run,
-    Video: video.run, Overload: overload.run, Mixed: mixed.run, Soak: soak.run,
+    PipelineScenario: pipeline.run,
+    Scaling: scaling.run, ColdStart: cold_start.run,
+    Video: video.run, Overload: overload.run, Mixed: mixed.run, Soak: soak.run, IdleGap: idle_gap.run,
 }  # fmt: skip
 _FAILURES = (BenchFailed, DaemonFailed, EdgeRuntimeError, OSError, TimeoutError, subprocess.SubprocessError)
 
@@ -32,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        return _run(options) if options.command == "run" else _compare(options)
+        return _COMMANDS[options.command](options)
     except (ConfigurationError, NotAResult) as error:
         print(f"edge-bench: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -55,6 +78,10 @@ def _parser() -> argparse.ArgumentParser:
     versus = commands.add_parser("compare", help="compare two results", description=text)
     versus.add_argument("a", metavar="A.json", type=Path)
     versus.add_argument("b", metavar="B.json", type=Path)
+    told = commands.add_parser("report", help="show a result as one HTML page", description="Show a result as a page.")
+    told.add_argument("result", metavar="OUT.json", type=Path)
+    told.add_argument("--html", metavar="FILE", type=Path, help="the page; beside the result, unless told otherwise")
+    add_site_parser(commands)
     return parser
 
 
@@ -82,7 +109,8 @@ def _run(options: argparse.Namespace) -> int:
         state = _measure(scenario, record)
     finally:
         signal.signal(signal.SIGTERM, before)
-    provenance = watch.document(options.json.parent if not Path(scenario.work).is_dir() else Path(scenario.work))
+    folder = Path(scenario.work) if Path(scenario.work).is_dir() else options.json.parent
+    provenance = watch.document(folder, record.inputs.get("engines"))
     record.problems.extend(watch.unrest(provenance))
     document = record.document(state, provenance)
     options.json.write_text(json.dumps(document, indent=1) + "\n")
@@ -109,16 +137,38 @@ def _measure(scenario: Scenario, record: Record) -> State:
 def _compare(options: argparse.Namespace) -> int:
     a, b = read_result(options.a), read_result(options.b)
     found = compare(a, b)
-    for one in found:
-        interval = f"{one.interval.low:.3f} .. {one.interval.high:.3f}"
-        print(f"{one.name}: A {one.median_a:.4g}, B {one.median_b:.4g} {one.unit}; B / A {one.ratio:.3f} "
-              f"({interval}): {one.verdict}")  # fmt: skip
+    for device in sorted({one.device for one in found}):
+        print(f"on the {device.upper()}:")
+        for one in (each for each in found if each.device == device):
+            interval = f"{one.interval.low:.3f} .. {one.interval.high:.3f}"
+            print(f"  {one.name}: A {one.median_a:.4g}, B {one.median_b:.4g} {one.unit}; B / A {one.ratio:.3f} "
+                  f"({interval}): {one.verdict}")  # fmt: skip
     if not found:
         print("the two results have no figure in common")
+    elif (chance := by_chance(found)) >= 1:
+        print(f"note: of {len(found)} comparisons about {chance:.0f} would show a difference by chance alone")
     for change in changes(a, b):
         print(f"note: {change}")
     return EXIT_DONE
 
+
+def _report(options: argparse.Namespace) -> int:
+    """Write the page of a result. Matplotlib is imported only here."""
+    from benchmarks.html import write_page
+
+    target = options.html or options.result.with_suffix(".html")
+    if target.resolve() == options.result.resolve():
+        raise ConfigurationError(f"--html {target}: the page would take the place of the result")
+    try:
+        write_page(read_result(options.result), options.result, target)
+    except (BenchFailed, OSError) as error:
+        print(f"edge-bench: {error}", file=sys.stderr)
+        return EXIT_FAILURE
+    print(f"page: {target}")
+    return EXIT_DONE
+
+
+_COMMANDS = {"run": _run, "compare": _compare, "report": _report, "site": run_site}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,21 +5,18 @@ python -m benchmarks.sequential CONFIG      reads {"series": FOLDER, "out": FOLD
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import pydicom
 
+from benchmarks.lines import LineProcess, answer_lines
 from benchmarks.record import BenchFailed
 from edge_runtime.assemble.decoded import Plane
 from edge_runtime.assemble.geometry import grid_of
@@ -41,29 +38,14 @@ from edge_runtime.yaml_schema import read_schema
 CALLING = "BENCH"
 
 
-class Sequential:
+class Sequential(LineProcess):
     """The process, its engines loaded; a context manager."""
 
     def __init__(self, config: Path, log: Path) -> None:
-        self._log = log
-        command = [sys.executable, "-m", "benchmarks.sequential", str(config)]
-        with log.open("ab") as errors:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        super().__init__("sequential", "benchmarks.sequential", [str(config)], log)
 
     def __enter__(self) -> Sequential:
         return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
 
     def analyse(self, series: Path, out: Path) -> dict[str, float]:
         """Seconds of each step.
@@ -71,15 +53,7 @@ class Sequential:
         Raises:
             BenchFailed: the process has ended.
         """
-        assert self._process.stdin is not None and self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):  # then there is no answer either
-            self._process.stdin.write(json.dumps({"series": str(series), "out": str(out)}).encode() + b"\n")
-            self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise BenchFailed(f"the sequential process has ended: {self._log.read_text()[-1000:]}")
-        steps: dict[str, float] = json.loads(answer)
-        return steps
+        return self.ask({"series": str(series), "out": str(out)})
 
 
 class Clock:
@@ -219,9 +193,7 @@ def _plane(data_set: Any) -> Plane:
 def main() -> None:
     """Answer each line until the input ends."""
     steps = _Steps(read_schema(Config, Path(sys.argv[1])))
-    for line in sys.stdin:
-        asked = json.loads(line)
-        print(json.dumps(steps.run(Path(asked["series"]), Path(asked["out"]))), flush=True)
+    answer_lines(lambda asked: dict(steps.run(Path(asked["series"]), Path(asked["out"]))))
 
 
 if __name__ == "__main__":

@@ -8,14 +8,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from benchmarks.demo import ENGINES, build_engines
-from benchmarks.provenance import file_system, sha256_of
+from benchmarks.provenance import described, file_system, sha256_of
 from benchmarks.record import BenchFailed, Record
 from edge_runtime.config import Config
-from edge_runtime.domain import EngineIdentity
 from edge_runtime.engines.card import CARD_FILE
 from edge_runtime.engines.required import verify_engines
 from edge_runtime.errors import EngineError
@@ -65,17 +65,13 @@ def read_site(path: str, record: Record) -> Config:
     return config
 
 
-def _engines(config: Config) -> dict[str, dict[str, str]]:
+def _engines(config: Config) -> dict[str, dict[str, Any]]:
     return {
-        stage.asked: _identity(verified[stage.name].identity)
+        stage.asked: described(verified[stage.name])
         for pipeline in config.pipelines
         for verified in [verify_engines(pipeline, config.engines)]
         for stage in pipeline.stages
     }
-
-
-def _identity(engine: EngineIdentity) -> dict[str, str]:
-    return {"sha256": engine.sha256, "precision": engine.precision, "backend": engine.backend}
 
 
 def write_variant(path: str, out: Path, pipeline: dict[str, object], destinations: list[dict[str, object]]) -> Path:

@@ -5,24 +5,22 @@ python -m benchmarks.live.bare CONFIG FRAMES      FRAMES: .npy; reads a request 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import json
 import os
 import queue
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
+from benchmarks.lines import LineProcess, answer_lines
 from benchmarks.live.answer import Answers, answers_of
-from benchmarks.record import BenchFailed
+from benchmarks.load.arrivals import fixed_rate
 from edge_runtime.compose import compose_pipeline
 from edge_runtime.config import Config
 from edge_runtime.domain import Array, Frames, SourceImage
@@ -70,49 +68,23 @@ class Done:
         return len(self.numbers) / self.seconds
 
 
-class Bare:
+class Bare(LineProcess):
     """The process, its engines loaded; a context manager."""
 
     def __init__(self, config: Path, frames: Path, log: Path) -> None:
-        self._log = log
-        command = [sys.executable, "-m", "benchmarks.live.bare", str(config), str(frames)]
-        with log.open("ab") as errors:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+        super().__init__("bare", "benchmarks.live.bare", [str(config), str(frames)], log)
 
     def __enter__(self) -> Bare:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
-
     def play(self, request: Request) -> Done:
         """Analyse the frames of a request. Raises BenchFailed where the process has ended."""
-        return Done(**self._ask(dataclasses.asdict(request)))
+        return Done(**self.ask(dataclasses.asdict(request)))
 
     def answers(self) -> list[Answers]:
         """What is said of each prepared frame. Raises BenchFailed where the process has ended."""
-        found: list[Answers] = self._ask({"mode": "answers"})["answers"]
+        found: list[Answers] = self.ask({"mode": "answers"})["answers"]
         return found
-
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):  # then there is no answer either
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise BenchFailed(f"the bare process has ended: {self._log.read_text()[-1000:]}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
 
 
 class BareRunner:
@@ -199,8 +171,8 @@ class Player:
         arrived: queue.Queue[int | None] = queue.Queue()
 
         def read() -> None:
-            for number in range(request.count):
-                time.sleep(max(0.0, began + number / request.rate - time.monotonic()))
+            for number, moment in enumerate(islice(fixed_rate(request.rate), request.count)):
+                time.sleep(max(0.0, began + moment - time.monotonic()))
                 arrived.put(number)
             arrived.put(None)
 
@@ -218,13 +190,13 @@ def main() -> None:
     pipeline = bare_pipeline(config)
     player = Player(pipeline.run, np.ascontiguousarray(frames))
     player.answers()
-    for line in sys.stdin:
-        asked = json.loads(line)
+
+    def answer(asked: dict[str, Any]) -> dict[str, Any]:
         if asked["mode"] == "answers":
-            told: dict[str, Any] = {"answers": player.answers()}
-        else:
-            told = dataclasses.asdict(player.play(Request(**asked)))
-        print(json.dumps(told), flush=True)
+            return {"answers": player.answers()}
+        return dataclasses.asdict(player.play(Request(**asked)))
+
+    answer_lines(answer)
 
 
 if __name__ == "__main__":

@@ -34,25 +34,25 @@ class LiveBench:
 
     def __init__(self, pipeline: str, frames: int, threads: int, work: Path, record: Record, stack: ExitStack) -> None:
         self._work, self._record, self._stack, self._threads = work, record, stack, threads
-        self._site = prepare_site(pipeline, work, record, frames)
-        config = self._site.config(work / "bare.yaml", 1.0, threads)
-        with Bare(config, self._site.frames, work / "bare.log") as chooser:
+        self.site = prepare_site(pipeline, work, record, frames)
+        config = self.site.config(work / "bare.yaml", 1.0, threads)
+        with Bare(config, self.site.frames, work / "bare.log") as chooser:
             answers = chooser.answers()
         wanted = [all_ran(one) for one in answers]
         if not any(wanted):
             raise BenchFailed(
                 f"all stages run on none of {frames} frames, so there is nothing to measure: {answers[0]}"
             )
-        self.frames = np.ascontiguousarray(np.load(self._site.frames)[np.array(wanted)])
-        np.save(self._site.frames, self.frames)
+        self.frames = np.ascontiguousarray(np.load(self.site.frames)[np.array(wanted)])
+        np.save(self.site.frames, self.frames)
         self.answers = [one for one, kept in zip(answers, wanted, strict=True) if kept]
-        self.bare = stack.enter_context(Bare(config, self._site.frames, work / "bare.log"))
+        self.bare = stack.enter_context(Bare(config, self.site.frames, work / "bare.log"))
         record.inputs["threads"] = threads
         record.checks["frames on which every stage runs"] = len(self.frames)
 
     def infer(self, name: str, deadline_seconds: float, module: str = ROLE_MODULE) -> LiveInfer:
         """Start an `infer` whose frames have this deadline, and let it see a few frames."""
-        config = self._site.config(self._work / f"{name}.yaml", deadline_seconds, self._threads)
+        config = self.site.config(self._work / f"{name}.yaml", deadline_seconds, self._threads)
         infer = self._stack.enter_context(LiveInfer(config, self._work / f"{name}.log", module))
         self.same_answers(infer.play(self.frames, 10.0, 10))
         return infer

@@ -14,11 +14,13 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
 from benchmarks.live.answer import Answers, answers_of
 from benchmarks.live.site import SOURCE
+from benchmarks.load.arrivals import fixed_rate
 from benchmarks.record import BenchFailed
 from edge_runtime.config import Config
 from edge_runtime.domain import Array
@@ -59,6 +61,16 @@ class Played:
     seconds: float
     lags: tuple[float, ...]
     refused: int = 0  # frames for which no buffer was free
+
+    @property
+    def latencies(self) -> list[float]:
+        """Of the results, in their order; seconds."""
+        return [one.latency for one in self.results]
+
+    @property
+    def unanswered(self) -> int:
+        """How many of the frames have no result."""
+        return len(self.lags) - len(self.results)
 
     def within(self, deadline_seconds: float) -> int:
         """How many results had come when the deadline had passed."""
@@ -113,8 +125,8 @@ class LiveInfer:
         """
         _drain(self._results)
         seen, began = _Seen(), time.monotonic() + _AHEAD_SECONDS
-        for number in range(count):
-            due = began + number / rate
+        for number, moment in enumerate(islice(fixed_rate(rate), count)):
+            due = began + moment
             while (left := due - time.monotonic()) > 0:
                 self._listen(seen, left)
             header = self._writer.publish(frames[(first + number) % len(frames)], due, time.time())

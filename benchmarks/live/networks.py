@@ -1,7 +1,8 @@
-"""Three networks for the scenarios of live video: a disc is looked for, found and outlined, at a known cost.
+"""Networks for the scenarios of live video: a disc is looked for, found and outlined, at a known cost.
 
 The answers come from a few fixed operations. A tower of convolutions of random weights beside them gives each network
 its cost, and moves its answer by a thousandth: what a network costs does not depend on what it has learnt.
+A fourth, that costs next to nothing, reads the number that a camera has drawn, so that a result names its frame.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ from benchmarks.record import BenchFailed
 from edge_runtime.engines.card import CARD_FILE, Card, read_card
 
 CLASSIFIER, DETECTOR, SEGMENTER = "disc-classifier", "disc-detector", "disc-segmenter"
+NUMBER_READER = "number-reader"
+NUMBER_BITS = 16
+"""Of the number that the camera draws into the first lines of each picture, one bit a block, the lowest first."""
 LABEL = "disc"
 WIDTH = 48  # channels of the towers
 DEPTH = {CLASSIFIER: 11, DETECTOR: 10, SEGMENTER: 15}
 """Convolutions of the towers, at a quarter of the input's resolution: about 0.26, 0.72 and 0.19 billion products."""
 
-_SHAPE = {CLASSIFIER: (128, 128), DETECTOR: (192, 256), SEGMENTER: (96, 96)}
-_TASK = {CLASSIFIER: "classification", DETECTOR: "detection", SEGMENTER: "segmentation"}
+_SHAPE = {CLASSIFIER: (128, 128), DETECTOR: (192, 256), SEGMENTER: (96, 96), NUMBER_READER: (45, NUMBER_BITS)}
+_TASK = {CLASSIFIER: "classification", DETECTOR: "detection", SEGMENTER: "segmentation",
+         NUMBER_READER: "classification"}  # fmt: skip
 _CELL, _BOX = 16, 48  # of the detector: pixels from one box to the next, and its extent
 _CONCEPT = {"value": "4147007", "scheme": "SCT", "meaning": "Mass"}
 _CATEGORY = {"value": "49755003", "scheme": "SCT", "meaning": "Morphologically Abnormal Structure"}
@@ -69,7 +74,9 @@ def write_networks(engines: Path) -> list[Path]:
         import onnx
     except ImportError as error:
         raise BenchFailed("this scenario needs onnx; run: pip install 'edge-runtime[convert]'") from error
-    return [_write(engines / name, name, _network(name, _Graph(onnx))) for name in DEPTH]
+    networks = {name: _network(name, _Graph(onnx)) for name in DEPTH}
+    networks[NUMBER_READER] = _number_reader(_Graph(onnx))
+    return [_write(engines / name, name, network) for name, network in networks.items()]
 
 
 def _write(folder: Path, name: str, network: bytes) -> Path:
@@ -100,7 +107,18 @@ def _network(name: str, graph: _Graph) -> bytes:
     return graph.model(answer, (1, 3, rows, columns), _output_shape(name))
 
 
+def _number_reader(graph: _Graph) -> bytes:
+    """Of each block in the first line, whether it is bright."""
+    grey = graph.op("ReduceMean", "image", axes=[1], keepdims=1)
+    starts, ends, axes = (graph.constant([value], np.int64) for value in (0, 1, 2))
+    first = graph.op("Slice", grey, starts, ends, axes)
+    flat = graph.op("Reshape", first, graph.constant([1, NUMBER_BITS], np.int64))
+    return graph.model(_logit(graph, flat, 20.0, 0.5), (1, 3, *_SHAPE[NUMBER_READER]), _output_shape(NUMBER_READER))
+
+
 def _output_shape(name: str) -> tuple[int, ...]:
+    if name == NUMBER_READER:
+        return (1, NUMBER_BITS)
     rows, columns = _SHAPE[name]
     boxes = (rows // _CELL) * (columns // _CELL)
     return {CLASSIFIER: (1, 1), DETECTOR: (1, 5, boxes), SEGMENTER: (1, 1, rows, columns)}[name]
@@ -157,6 +175,9 @@ def _card(name: str, network: bytes) -> dict[str, Any]:
     if name == SEGMENTER:
         label["category"] = _CATEGORY
         steps.insert(0, {"crop": "region"})
+    labels = [label]
+    if name == NUMBER_READER:
+        labels = [{**label, "name": f"bit-{bit}", "channel": bit} for bit in range(NUMBER_BITS)]
     return {
         "name": name,
         "version": "1",
@@ -172,6 +193,6 @@ def _card(name: str, network: bytes) -> dict[str, Any]:
         "preprocess": steps,
         "output": {"name": "output", "shape": list(_output_shape(name))},
         "decode": decode,
-        "labels": [label],
+        "labels": labels,
         "tolerance": 1e-2,
     }

@@ -19,6 +19,7 @@ from benchmarks.site import RESERVE_BYTES, read_site
 SYNTHETIC, EFFICIENTNET, ENDOSCOPY = "synthetic", "efficientnet-b3", "endoscopy"
 PIPELINES = (SYNTHETIC, EFFICIENTNET, ENDOSCOPY)
 PIPELINE, SOURCE = "live", "camera"
+DEADLINE_KEY = f"pipelines.{PIPELINE}.deadline_seconds"
 
 _ENDOSCOPY = ("endoscopy-informative", "endoscopy-polyp-detector", "endoscopy-polyp-segmenter")
 _DISC = (networks.CLASSIFIER, networks.DETECTOR, networks.SEGMENTER)

@@ -22,6 +22,7 @@ _ALL_FILES = ("--scan-directories", "--recurse")
 _PROGRAMS = ("storescu", "storescp")
 _START_SECONDS = 10.0
 _SEND_SECONDS = 300.0
+_REQUEST = b"Sending Store Request"
 _SUCCESS = b"Received Store Response (Success)"
 
 
@@ -29,12 +30,14 @@ _SUCCESS = b"Received Store Response (Success)"
 class Sent:
     """`seconds`: from the start of the first sender to the end of the last.
 
-    `last_response_at`: when the last C-STORE response reached a sender, Unix seconds; only of a verbose send.
+    Of a verbose send only: `last_response_at`, when the last C-STORE response reached a sender, Unix seconds, and
+    `response_seconds`, from each C-STORE request to its response, the sender's encoding and sending included.
     """
 
     seconds: float
     acknowledged: int
     last_response_at: float
+    response_seconds: tuple[float, ...] = ()
 
 
 def require_dcmtk() -> None:
@@ -77,7 +80,8 @@ def send(folders: Sequence[Path], port: int, *, tuned: bool, verbose: bool = Fal
                 f"it said: {sender.last_line}"
             )
         acknowledged += wanted
-    return Sent(seconds, acknowledged, max(sender.last_response_at for sender in senders))
+    taken = [one for sender in senders for one in sender.response_seconds]
+    return Sent(seconds, acknowledged, max(sender.last_response_at for sender in senders), tuple(taken))
 
 
 class _Sender(threading.Thread):
@@ -87,6 +91,7 @@ class _Sender(threading.Thread):
         super().__init__(daemon=True)
         self.acknowledged = 0
         self.last_response_at = 0.0
+        self.response_seconds: list[float] = []
         self.last_line = ""
         self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.start()
@@ -94,8 +99,12 @@ class _Sender(threading.Thread):
     def run(self) -> None:
         assert self.process.stdout is not None
         with self.process.stdout as said:
+            requested = 0.0
             for line in said:
-                if _SUCCESS in line:
+                if _REQUEST in line:
+                    requested = time.perf_counter()
+                elif _SUCCESS in line:
+                    self.response_seconds.append(time.perf_counter() - requested)
                     self.acknowledged += 1
                     self.last_response_at = time.time()
                 self.last_line = line.decode(errors="replace").strip()
@@ -138,8 +147,13 @@ def listening(command: Sequence[str], folder: Path, env: dict[str, str] | None =
 def _wait_until_open(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     give_up_at = time.monotonic() + _START_SECONDS
     while time.monotonic() < give_up_at and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
+        if is_open(port):
+            return
         time.sleep(0.02)
     raise BenchFailed(f"{process.args!r} does not listen on port {port}: {log.read_text(errors='replace')[-500:]}")
+
+
+def is_open(port: int) -> bool:
+    """True when somebody listens on a port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,6 +1,6 @@
-"""A receiver as pynetdicom's examples suggest, made durable: raw write and fsync before the response.
+"""A receiver as pynetdicom's examples have it, `plain`; and made durable, `fsync`: raw write and fsync before Success.
 
-python -m benchmarks.peers.pynetdicom_store FOLDER PORT
+python -m benchmarks.peers.pynetdicom_store plain|fsync FOLDER PORT
 """
 
 from __future__ import annotations
@@ -18,9 +18,15 @@ _MAXIMUM_PDU_BYTES = 131_072
 
 def main() -> None:
     """Receive until SIGTERM."""
-    folder, port = Path(sys.argv[1]), int(sys.argv[2])
+    way, folder, port = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 
-    def store(event: Any) -> int:
+    def plain(event: Any) -> int:
+        data_set = event.dataset
+        data_set.file_meta = event.file_meta
+        data_set.save_as(folder / f"{data_set.SOPInstanceUID}.dcm", enforce_file_format=True)
+        return 0x0000
+
+    def fsync(event: Any) -> int:
         path = folder / f"{event.request.AffectedSOPInstanceUID}.dcm"
         with path.open("wb") as file:
             file.write(event.encoded_dataset())
@@ -29,9 +35,11 @@ def main() -> None:
         return 0x0000
 
     ae = AE("EDGE")
-    ae.maximum_pdu_size = _MAXIMUM_PDU_BYTES
+    if way == "fsync":
+        ae.maximum_pdu_size = _MAXIMUM_PDU_BYTES
     ae.add_supported_context(CTImageStorage)
     ae.add_supported_context(Verification)
+    store = {"plain": plain, "fsync": fsync}[way]
     ae.start_server(("127.0.0.1", port), block=True, evt_handlers=[(evt.EVT_C_STORE, store)])
 
 

@@ -1,139 +1,127 @@
-"""The bare engines on this processor, in turn: no recipe, no decoding, no files."""
+"""The bare engines, in turn: no recipe, no decoding, no files. Times as trtexec names them."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.conversion import convert
 from benchmarks.demo import ENGINES, build_engines
+from benchmarks.load.arrivals import Load, Mode
+from benchmarks.load.generator import Called, Loaded, run_load
 from benchmarks.networks import NAME, write_resnet18
-from benchmarks.record import Record
-from benchmarks.scenarios.schema import Engine
+from benchmarks.peers import trtexec
+from benchmarks.record import BenchFailed, Record
+from benchmarks.scenarios.engine_runs import Bare
+from benchmarks.scenarios.engine_schema import ONNXRUNTIME, Engine
+from benchmarks.scenarios.engine_systems import EDGE, WARM_UP, Measured, Run, Systems
+from benchmarks.scenarios.engine_times import BY_EVENTS, Runs
 from benchmarks.site import work_folder
 from benchmarks.statistics import Target, median
-from converters.measure.latency import processor_name, summary
-from edge_runtime.backends.registry import load_backend, load_device
-from edge_runtime.device.base import Device
-from edge_runtime.engines.golden import golden_image
 from edge_runtime.engines.instruction_set import instruction_set
 from edge_runtime.engines.verify import VerifiedEngine, verify
-from edge_runtime.preprocess import compile_recipe
 
 INT8_TARGET = Target(2.2, at_least=True)
 """On processors with VNNI; there is none for others."""
+ONNXRUNTIME_TARGET = Target(1.05, at_least=False)
+"""Of a run's time by the host's clock, against `InferenceSession.run` with the same threads."""
+ALONE = "engine"
+"""What the figures of a scenario with exactly one engine are called: so two engines can be compared."""
 _BLOCK = 10
-_WARM_UP = 5
+_SEED = 20_260_101
+_LEAST_OFFLINE = 4  # samples
 _CALIBRATION, _HOLDOUT = 32, 64  # pictures
 
 NOTES = [
-    "compute: the network alone, between two events of its stream; the median of a round. Inputs and outputs lie in "
-    "the host's memory, where the network reads and writes them: there is no H2D and no D2H.",
-    "enqueue: what the caller waits for until the run is on its stream.",
-    "Batch 1, one run after the other, ONNX Runtime with a thread a core and without spinning, on the golden input. "
-    "The engines take turns in blocks of 10, in the other order every second round.",
+    "h2d, compute, d2h: between events of the stream, as trtexec; latency is their sum. enqueue: the host's time in "
+    "the call that appends the network. wall: by the host's clock, from the first copy's call until the output is in "
+    "the host's memory. Medians of a round; percentiles in `details` by trtexec's formula.",
+    "On the processor h2d and d2h are copies in memory, made by the stream. The runtime itself copies the input once "
+    "and reads the output where the network wrote it: there d2h is not paid.",
+    "Batch 1, on the golden input. Single-stream: one run after the other, all systems in turn in blocks of up to 10, "
+    "in the other order every second round. Offline: the next run is on the stream before the one before has ended.",
+    "onnxruntime: `InferenceSession.run` in a process of its own, as many threads, no spinning. onnxruntime-defaults: "
+    "as it is installed: it chooses its threads, and they spin. Compared by wall.",
+    f"trtexec: {trtexec.MODE}; it keeps one run more on the stream. Compared by latency.",
 ]
 
 
 def run(scenario: Engine, record: Record) -> None:
     """Build what is missing, warm up, then the rounds."""
     record.notes.extend(NOTES)
-    threads = len(os.sched_getaffinity(0))
-    device = load_device("onnxruntime", threads)
+    threads = scenario.threads or len(os.sched_getaffinity(0))
     with work_folder(scenario.work, record) as work, ExitStack() as stack:
-        stack.callback(device.close)
-        folders = {**_resnet18(scenario, work, record.reduced), **_reference(scenario)}
-        verified = {name: verify(path, (), allow_unsigned=True, allow_ungated=True) for name, path in folders.items()}
+        folders = [*_resnet18(scenario, work, record.reduced), *_reference(scenario)]
+        verified = {name: _verified(path) for name, path in named(folders, bool(scenario.precisions)).items()}
         _describe(record, verified, threads)
-        engines = {name: Bare(engine, device) for name, engine in verified.items()}
-        for one in engines.values():
-            stack.callback(one.close)
-            one.run(_WARM_UP)
-        found = {name: Runs() for name in engines}
+        measured = Systems(scenario, threads, work, record, stack).open(verified)
+        capacities = _capacities(measured, record)
+        found: dict[str, Runs] = {}
         for number in range(1, scenario.rounds + 1):
-            order = list(engines) if number % 2 else list(reversed(engines))
-            this = _round({name: engines[name] for name in order}, scenario)
-            _add_round(record, {name: this[name] for name in engines})
-            for name, runs in this.items():
-                found[name].add(runs)
+            for name in list(measured) if number % 2 else list(reversed(measured)):
+                _measure(name, measured[name], scenario, record, found, number)
+                _load(name, measured[name], scenario, capacities.get(name, 0.0), record, number)
+            _ratios(record, measured)
+            record.details["summary of all runs, ms"] = {one: runs.summary() for one, runs in found.items()}
             print(f"round {number} of {scenario.rounds} done", flush=True)
-        record.details["compute of all runs"] = {name: _told(runs, threads) for name, runs in found.items()}
 
 
-@dataclass
-class Runs:
-    """Times of single runs, in seconds."""
+def named(folders: Sequence[Path], several: bool) -> dict[str, Path]:
+    """Built engines by name: NAME-PRECISION, with the target between where two would be called the same.
 
-    compute: list[float] = field(default_factory=list)
-    enqueue: list[float] = field(default_factory=list)
+    A single one is called ALONE, unless there are `several` by nature.
 
-    def add(self, other: Runs) -> None:
-        """Append the runs of another."""
-        self.compute += other.compute
-        self.enqueue += other.enqueue
-
-
-class Bare:
-    """A verified engine with its stream and buffers; the golden input lies in place."""
-
-    def __init__(self, engine: VerifiedEngine, device: Device) -> None:
-        self._session = load_backend("onnxruntime").load(engine.data, device)
-        self._stream = device.stream()
-        self._began, self._ended = device.event(), device.event()
-        tensors = self._session.inputs + self._session.outputs
-        self._buffers = {t.name: device.empty(t.shape, t.dtype) for t in tensors}
-        card = engine.card
-        prepared = next(iter(compile_recipe(card)(golden_image(engine.golden.seed), None, 0.0))).inputs[0].array
-        device.upload(prepared, self._buffers[card.input.name], self._stream)
-        self._stream.synchronize()
-
-    def run(self, count: int) -> Runs:
-        """So many runs, one after the other."""
-        runs = Runs()
-        for _ in range(count):
-            self._stream.record(self._began)
-            began = time.perf_counter()
-            self._session.enqueue(self._buffers, self._stream)
-            runs.enqueue.append(time.perf_counter() - began)
-            self._stream.record(self._ended)
-            self._stream.synchronize()
-            runs.compute.append(self._ended.elapsed_seconds(self._began))
-        return runs
-
-    def close(self) -> None:
-        """Free stream and network."""
-        self._stream.close()
-        self._session.close()
+    Raises:
+        BenchFailed: a folder is given twice, or holds no built engine by its name.
+    """
+    for folder in folders:
+        if "-" not in folder.name:
+            raise BenchFailed(f"{folder} is no built engine; name a folder such as NAME/onnxruntime-fp32")
+    if len(folders) == 1 and not several:
+        return {ALONE: folders[0]}
+    short = [f"{one.parent.name}-{one.name.rpartition('-')[2]}" for one in folders]
+    names = [
+        name if short.count(name) == 1 else f"{folder.parent.name}-{folder.name}"
+        for name, folder in zip(short, folders, strict=True)
+    ]
+    for name in names:
+        if names.count(name) > 1:
+            raise BenchFailed(f"two engines are called {name}: {', '.join(map(str, folders))}; name only one of them")
+    return dict(zip(names, folders, strict=True))
 
 
-def _resnet18(scenario: Engine, work: Path, reduced: bool) -> dict[str, Path]:
+def _resnet18(scenario: Engine, work: Path, reduced: bool) -> list[Path]:
     if not scenario.precisions:
-        return {}
+        return []
     model = work / NAME
     print(f"... building {NAME} in {', '.join(scenario.precisions)}", flush=True)
     write_resnet18(model, *((4, 16) if reduced else (_CALIBRATION, _HOLDOUT)))
-    return {f"{NAME}-{one}": convert(model, "onnxruntime", one).folder for one in scenario.precisions}
+    return [convert(model, "onnxruntime", one).folder for one in scenario.precisions]
 
 
-def _reference(scenario: Engine) -> dict[str, Path]:
+def _reference(scenario: Engine) -> list[Path]:
     """The folders that the scenario names; of the repository's own engines, FP32 is built where it is not current."""
     folders = [Path(one) for one in scenario.engines]
-    own = [f.parent.name for f in folders if f.parent.parent == ENGINES and f.name == "onnxruntime-fp32"]
-    build_engines(own)
-    return {f"{f.parent.name}-{f.name.rpartition('-')[2]}": f for f in folders}
+    build_engines([f.parent.name for f in folders if f.parent.parent == ENGINES and f.name == "onnxruntime-fp32"])
+    return folders
+
+
+def _verified(folder: Path) -> VerifiedEngine:
+    """Of an engine for a card only its files are checked here: its library checks the card."""
+    any_machine = not folder.name.startswith(f"{ONNXRUNTIME}-")
+    return verify(folder, (), allow_unsigned=True, allow_ungated=True, any_machine=any_machine)
 
 
 def _describe(record: Record, engines: Mapping[str, VerifiedEngine], threads: int) -> None:
     record.inputs["instruction_set"] = instruction_set()
     record.inputs["threads"] = threads
     record.inputs["engines"] = {
-        name: {"sha256": e.identity.sha256, "precision": e.identity.precision, "backend": e.identity.backend}
+        name: {"folder": str(Path(e.folder.parent.name, e.folder.name)), "sha256": e.identity.sha256,
+               "precision": e.identity.precision, "backend": e.identity.backend}
         for name, e in engines.items()
-    }
+    }  # fmt: skip
     record.checks["task metrics"] = {
         name: {m.name: m.value for m in e.passport.task_metrics}
         for name, e in engines.items()
@@ -141,32 +129,99 @@ def _describe(record: Record, engines: Mapping[str, VerifiedEngine], threads: in
     }
 
 
-def _round(engines: Mapping[str, Bare], scenario: Engine) -> dict[str, Runs]:
-    """`runs` of each engine in blocks that take turns; an engine whose seconds are used up is passed over."""
-    found = {name: Runs() for name in engines}
-    waiting = set(engines)
+def _measure(
+    name: str, measured: Measured, scenario: Engine, record: Record, found: dict[str, Runs], number: int
+) -> None:
+    """A round of single-stream runs of one engine's systems."""
+    order = list(measured.inline) if number % 2 else list(reversed(measured.inline))
+    runs = in_turn({one: measured.inline[one] for one in order}, scenario.runs, scenario.seconds)
+    if measured.trtexec is not None:
+        runs["trtexec"] = measured.trtexec(scenario.runs)
+    for system, times in runs.items():
+        own = "" if system == EDGE else f"{system} "
+        for what, samples in ((what, getattr(times, what)) for what in (*BY_EVENTS, "wall")):
+            if samples:
+                record.add(f"{name}/{own}{what}", 1000 * median(samples), "ms", higher_is_better=False,
+                           device=measured.device)  # fmt: skip
+        record.add_latencies(f"{name} single-stream/{system}", Mode.SINGLE_STREAM, times.wall or times.latency,
+                             device=measured.device, warm_up=0 if number > 1 else WARM_UP)  # fmt: skip
+        found.setdefault(f"{name}/{system}", Runs()).add(times)
+        if system == EDGE:
+            record.add_stages(name, {"h2d": times.h2d, "compute": times.compute, "d2h": times.d2h})
+
+
+def in_turn(systems: Mapping[str, Run], count: int, seconds: float) -> dict[str, Runs]:
+    """`count` runs of each in blocks that take turns; one whose seconds are used up is passed over."""
+    found = {name: Runs() for name in systems}
+    waiting = set(systems)
     while waiting:
-        for name in [name for name in engines if name in waiting]:
+        for name in [name for name in systems if name in waiting]:
             runs = found[name]
-            runs.add(engines[name].run(min(_BLOCK, scenario.runs - len(runs.compute))))
-            if len(runs.compute) >= scenario.runs or sum(runs.compute) >= scenario.seconds:
+            runs.add(systems[name](min(_block(runs.wall, seconds), count - len(runs.wall))))
+            if len(runs.wall) >= count or sum(runs.wall) >= seconds:
                 waiting.discard(name)
     return found
 
 
-def _add_round(record: Record, found: Mapping[str, Runs]) -> None:
-    for name, runs in found.items():
-        record.add(f"{name}/compute", 1000 * median(runs.compute), "ms", higher_is_better=False)
-        record.add(f"{name}/enqueue", 1000 * median(runs.enqueue), "ms", higher_is_better=False)
+def _block(walls: Sequence[float], seconds: float) -> int:
+    """Runs of the next block: up to _BLOCK, and no longer than a fifth of all seconds; the first is of one."""
+    return max(1, min(_BLOCK, int(seconds / 5 * len(walls) / sum(walls)))) if walls else 1
+
+
+def _capacities(measured: Mapping[str, Measured], record: Record) -> dict[str, float]:
+    """Runs a second of each engine, one after the other: what the loads of all rounds are made from."""
+    bare = {name: one.bare for name, one in measured.items() if one.bare is not None}
+    found = {name: 1 / median(one.run(WARM_UP).wall) for name, one in bare.items()}
+    record.details["capacity before the first round, runs a second"] = found
+    return found
+
+
+def _load(name: str, measured: Measured, scenario: Engine, capacity: float, record: Record, number: int) -> None:
+    """The loads beside single-stream, of the runtime alone."""
+    if measured.bare is None:
+        return
+    for mode in map(Mode, scenario.loads):
+        loaded = _loaded(mode, measured.bare, scenario, capacity, number)
+        record.add_loaded(f"{name} {mode.value}/{EDGE}", loaded, device=measured.device)
+        if mode is Mode.OFFLINE:
+            record.add(f"{name}/offline throughput", loaded.throughput, "runs/s", higher_is_better=True,
+                       device=measured.device)  # fmt: skip
+        elif loaded.latencies:
+            record.add(f"{name}/{mode.value} p50", 1000 * median(loaded.latencies), "ms", higher_is_better=False,
+                       device=measured.device)  # fmt: skip
+
+
+def _loaded(mode: Mode, bare: Bare, scenario: Engine, capacity: float, number: int) -> Loaded:
+    seconds = scenario.load_seconds
+    if mode is Mode.SERVER:
+        load = Load(mode, seconds=seconds, rate=scenario.server_share * capacity, seed=_SEED + number)
+        with Called(lambda _: _run_one(bare), workers=1) as system:
+            return run_load(load, system)
+    several = Called(lambda samples: bare.saturate(len(samples)))
+    if mode is Mode.OFFLINE:
+        samples = max(_LEAST_OFFLINE, min(scenario.offline_samples, round(seconds * capacity)))
+        return run_load(Load(mode, samples_per_query=samples), several)
+    return run_load(Load(mode, seconds=seconds, samples_per_query=scenario.samples_per_query), several)
+
+
+def _run_one(bare: Bare) -> None:
+    bare.run(1)
+
+
+def _ratios(record: Record, measured: Mapping[str, Measured]) -> None:
     vnni = instruction_set().endswith("_vnni")
     for precision, target in (("int8", INT8_TARGET if vnni else None), ("fp16", None)):
-        of = (f"{NAME}-fp32/compute", f"{NAME}-{precision}/compute")
-        if all(one in record.figures for one in of):
-            record.add_ratio(f"{NAME}-fp32 : {precision}", of, higher_is_better=True, target=target)
+        _ratio(record, f"{NAME}-fp32 : {precision}", f"{NAME}-fp32/compute", f"{NAME}-{precision}/compute", target,
+               higher_is_better=True)  # fmt: skip
+    for name, one in measured.items():
+        for peer in [peer for peer in one.inline if peer != EDGE]:
+            target = ONNXRUNTIME_TARGET if peer == ONNXRUNTIME else None
+            _ratio(record, f"{name}/edge : {peer}", f"{name}/wall", f"{name}/{peer} wall", target)
+        _ratio(record, f"{name}/edge : trtexec", f"{name}/latency", f"{name}/trtexec latency", None)
 
 
-def _told(runs: Runs, threads: int) -> dict[str, float | int | None]:
-    """Percentiles over all rounds, in ms; None where there are too few runs to tell them."""
-    found = summary(runs.compute, processor_name(), threads)
-    told = {"p50": found.p50_seconds, "p90": found.p90_seconds, "p99": found.p99_seconds, "p99.9": found.p999_seconds}
-    return {"runs": found.runs, **{p: None if s is None else round(1000 * s, 4) for p, s in told.items()}}
+def _ratio(
+    record: Record, name: str, top: str, bottom: str, target: Target | None, *, higher_is_better: bool = False
+) -> None:
+    if top in record.figures and bottom in record.figures:
+        record.add_ratio(name, (top, bottom), higher_is_better=higher_is_better, target=target)

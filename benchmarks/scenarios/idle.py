@@ -14,7 +14,7 @@ from benchmarks.statistics import Target
 
 MEGABYTE = 1_000_000
 _WORKERS_SECONDS = 60.0
-_GOLDEN = re.compile(r"engine answers its golden input as built .*\bseconds=([0-9.e-]+)")
+_GOLDEN = re.compile(r"engine answers its golden input as built .*\bengine=(\S+) .*\bseconds=([0-9.e-]+)")
 
 NOTES = [
     "ready: from the start of the command to the first 200 of /readyz, asked every 20 ms. golden: the networks' time "
@@ -39,7 +39,7 @@ def _round(scenario: Idle, record: Record, spool: Path, workers: int) -> None:
     with daemon:
         daemon.wait_ready()
         ready = time.monotonic() - began
-        golden = sum(float(found) for found in _GOLDEN.findall(daemon.log.read_text()))
+        golden = sum(seconds for _, seconds in golden_runs(daemon.log.read_text()))
         if golden == 0:
             raise BenchFailed("the daemon's log names no golden run")
         targets = scenario.targets
@@ -57,6 +57,11 @@ def _round(scenario: Idle, record: Record, spool: Path, workers: int) -> None:
         for name, pids in groups.items():
             rss = sum(memory_bytes(pid) for pid in pids) / MEGABYTE
             record.add(f"rss/{name}", rss, "MB", higher_is_better=False, target=_at_most(bounds.get(name)))
+
+
+def golden_runs(log: str) -> list[tuple[str, float]]:
+    """Each engine's golden run that a daemon's log tells of, in order: its name, and the network's seconds."""
+    return [(engine, float(seconds)) for engine, seconds in _GOLDEN.findall(log)]
 
 
 def _wait_for_workers(infer: int, count: int) -> None:

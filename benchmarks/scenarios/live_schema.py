@@ -10,39 +10,52 @@ from benchmarks.scenarios.checks import at_least_one, positive
 
 
 @dataclass(frozen=True)
-class Video:
-    """What the runtime adds to each frame at half load, and to the throughput when it is saturated."""
+class _Live:
+    """What all of them have: three stages, and frames on which all three run."""
 
-    kind: str = field(metadata={"choices": ("video",)})
+    kind: str
     work: str = "bench-work"
     pipeline: str = field(default=SYNTHETIC, metadata={"choices": PIPELINES})
     rounds: int = 7
     distinct: int = 16  # frames, shown again and again
+
+    def __post_init__(self) -> None:
+        at_least_one(self, "rounds", "distinct")
+
+
+@dataclass(frozen=True)
+class Video(_Live):
+    """What the runtime adds to each frame at half load, and to the throughput when it is saturated."""
+
+    kind: str = field(metadata={"choices": ("video",)})
     threads: int = 0  # of ONNX Runtime; 0: as many as cores
     frames_per_second: float = 25.0  # measured beside half of the capacity, where it is not more than `highest_load`
     highest_load: float = 0.7
     seconds: float = 6.0  # of each side, rate and round
     saturated_seconds: float = 4.0
     deadline_seconds: float = 1.0  # so long that no frame is given up
+    camera: bool = True  # the whole daemon and the peers at an RTSP camera, `frames_per_second` and `seconds`
+    camera_deadline_seconds: float = 0.1  # from the making of a frame until its result is written
+    camera_warm_seconds: float = 2.0  # from the first result of each system on; not counted
 
     def __post_init__(self) -> None:
-        at_least_one(self, "rounds", "distinct")
+        super().__post_init__()
         positive(self, "frames_per_second", "highest_load", "seconds", "saturated_seconds", "deadline_seconds")
+        positive(self, "camera_deadline_seconds", "camera_warm_seconds")
 
     def reduced(self) -> Video:
         """A version of seconds, that measures nothing worth comparing."""
-        return dataclasses.replace(self, rounds=1, distinct=4, seconds=1.0, saturated_seconds=1.0, highest_load=100.0)
+        return dataclasses.replace(
+            self, rounds=1, distinct=4, seconds=1.0, saturated_seconds=1.0, highest_load=100.0,
+            camera_deadline_seconds=1.0, camera_warm_seconds=0.5,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Overload:
+class Overload(_Live):
     """Twice as many frames as there is capacity for: what is in time, against a queue and against the newest frame."""
 
     kind: str = field(metadata={"choices": ("overload",)})
-    work: str = "bench-work"
-    pipeline: str = field(default=SYNTHETIC, metadata={"choices": PIPELINES})
-    rounds: int = 7
-    distinct: int = 16
     threads: int = 0
     load: float = 2.0  # times the capacity, measured in each round
     deadline_runs: float = 2.5  # a deadline of so many times what the bare peer needs for a frame
@@ -50,7 +63,7 @@ class Overload:
     seconds: float = 6.0
 
     def __post_init__(self) -> None:
-        at_least_one(self, "rounds", "distinct")
+        super().__post_init__()
         positive(self, "deadline_runs", "deadline_seconds", "seconds")
         if self.load <= 1:
             raise ValueError("load: must be more than 1")
@@ -61,14 +74,11 @@ class Overload:
 
 
 @dataclass(frozen=True)
-class Mixed:
+class Mixed(_Live):
     """Live frames with and without a head CT study beside them, through the whole daemon."""
 
     kind: str = field(metadata={"choices": ("mixed",)})
-    work: str = "bench-work"
-    pipeline: str = field(default=SYNTHETIC, metadata={"choices": PIPELINES})
     rounds: int = 5
-    distinct: int = 16
     frames_per_second: int = 25
     deadline_seconds: float = 0.05  # of live frames
     study_deadline_seconds: float = 60.0
@@ -77,7 +87,8 @@ class Mixed:
     give_up_seconds: float = 300.0  # of one study
 
     def __post_init__(self) -> None:
-        at_least_one(self, "rounds", "distinct", "frames_per_second")
+        super().__post_init__()
+        at_least_one(self, "frames_per_second")
         positive(self, "deadline_seconds", "study_deadline_seconds", "seconds", "quiet_seconds")
         positive(self, "give_up_seconds")
 
@@ -87,14 +98,11 @@ class Mixed:
 
 
 @dataclass(frozen=True)
-class Soak:
+class Soak(_Live):
     """A long run, in which nothing may grow."""
 
     kind: str = field(metadata={"choices": ("soak",)})
-    work: str = "bench-work"
-    pipeline: str = field(default=SYNTHETIC, metadata={"choices": PIPELINES})
     rounds: int = 1
-    distinct: int = 16
     simulated_frames: int = 1_000_000
     minutes: float = 60.0  # of real frames
     frames_per_second: int = 25
@@ -104,7 +112,8 @@ class Soak:
     most_megabytes: float = 8.0  # that a process may hold more in the last part than in the first
 
     def __post_init__(self) -> None:
-        at_least_one(self, "distinct", "simulated_frames", "frames_per_second")
+        super().__post_init__()
+        at_least_one(self, "simulated_frames", "frames_per_second")
         positive(self, "minutes", "deadline_seconds", "most_megabytes")
         if self.rounds != 1:
             raise ValueError("rounds: must be 1; a longer run says more than another one")

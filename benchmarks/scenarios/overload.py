@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from benchmarks.live.bare import FIFO, NEWEST, Done, Request
 from benchmarks.live.bench import LIVE_NOTES, LiveBench
 from benchmarks.live.infer import LiveInfer, Played
+from benchmarks.live.site import DEADLINE_KEY
+from benchmarks.load.arrivals import Mode
 from benchmarks.record import Record
 from benchmarks.scenarios.live_schema import Overload
 from benchmarks.site import work_folder
@@ -71,17 +73,16 @@ def _round(
         played = infer.play(bench.frames, rate, count)
         bench.same_answers(played)
         add_edge(record, name, played, deadlines[name], capacity * scenario.seconds)
-        bench.detail(f"{name}/edge, latency ms", [round(1000 * one.latency, 2) for one in played.results])
+        record.add_latencies(f"{name}/edge", Mode.FIXED_RATE, played.latencies, unanswered=played.unanswered)
     for mode in (FIFO, NEWEST):
         done = bench.bare.play(Request(mode, rate, scenario.seconds))
         add_peer(record, mode, done, deadlines, capacity * scenario.seconds)
-        bench.detail(f"{mode}, latency ms", [round(1000 * one, 2) for one in done.latencies])
+        record.add_latencies(mode, Mode.FIXED_RATE, done.latencies, unanswered=count - len(done.numbers))
 
 
 def add_edge(record: Record, name: str, played: Played, deadline_seconds: float, possible: float) -> None:
     """Add the runtime's part of a round; `possible` frames could have been analysed in its time."""
-    latencies = [one.latency for one in played.results]
-    _add(record, f"{name}/edge", latencies, deadline_seconds, possible, (IN_TIME_TARGET, DELIVERED_TARGET))
+    _add(record, f"{name}/edge", played.latencies, deadline_seconds, possible, (IN_TIME_TARGET, DELIVERED_TARGET))
 
 
 def add_peer(record: Record, mode: str, done: Done, deadlines: dict[str, float], possible: float) -> None:
@@ -102,6 +103,7 @@ def _add(
 ) -> None:
     in_time = sum(one <= deadline_seconds for one in latencies)
     share = in_time / len(latencies) if latencies else 0.0
+    record.add_deadline(name, deadline_seconds, len(latencies), len(latencies) - in_time, DEADLINE_KEY)
     record.add(f"{name}, in time", share, "share", higher_is_better=True, target=targets[0])
     record.add(f"{name}, delivered", in_time / possible, "share", higher_is_better=True, target=targets[1])
     p99 = 1000 * percentile(latencies, 99) if latencies else 0.0

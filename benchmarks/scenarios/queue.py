@@ -54,7 +54,7 @@ def run(scenario: Queue, record: Record) -> None:
         bench = _Bench(scenario, record, work, stack)
         bench.queue("warm", scenario.distinct)
         for number in range(1, scenario.rounds + 1):
-            edge, bare = bench.queue(f"round-{number}", scenario.series)
+            edge, bare = bench.queue(f"round-{number}", scenario.series, edge_first=number % 2 == 1)
             add_round(record, scenario.series, edge, bare)
             print(f"round {number} of {scenario.rounds} done", flush=True)
 
@@ -104,8 +104,8 @@ class _Bench:
         }
         return write_variant(self._scenario.config, self._work / f"{name}.yaml", pipeline, [place.document])
 
-    def queue(self, name: str, count: int) -> tuple[Edge, Bare]:
-        """Have both sides do the same series, under UIDs never seen before.
+    def queue(self, name: str, count: int, edge_first: bool = True) -> tuple[Edge, Bare]:
+        """Have both sides do the same series, one side after the other, under UIDs never seen before.
 
         Raises:
             BenchFailed: a series was not delivered, or the two sides did not do the same.
@@ -113,8 +113,11 @@ class _Bench:
         incoming = self._work / name
         series = [self._write(index, name, incoming) for index in range(count)]
         settle()
-        edge = self._edge(sorted({one.parent for one in series}), count)
-        bare = self._bare(series)
+        senders = sorted({one.parent for one in series})
+        if edge_first:
+            edge, bare = self._edge(senders, count), self._bare(series)
+        else:
+            bare, edge = self._bare(series), self._edge(senders, count)
         alike = same_answers(answers(self._edge_place.files()), answers(self._bare_place.files()), count)
         self._record.checks.update(alike)
         shutil.rmtree(incoming)

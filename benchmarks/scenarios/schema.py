@@ -9,14 +9,18 @@ from pathlib import Path
 import yaml
 
 from benchmarks.scenarios.checks import at_least_one
+from benchmarks.scenarios.cold_start_schema import ColdStart
+from benchmarks.scenarios.engine_schema import Engine
+from benchmarks.scenarios.idle_gap_schema import IdleGap
 from benchmarks.scenarios.live_schema import Mixed, Overload, Soak, Video
+from benchmarks.scenarios.pipeline_schema import PipelineScenario
+from benchmarks.scenarios.scaling_schema import Scaling
 from edge_runtime.errors import ConfigurationError
 from edge_runtime.yaml_schema import read_schema
 
 SHIPPED = Path(__file__).parent
-PEERS = ("sequential", "day_script")
+PEERS = ("sequential", "day_script", "orthanc_plugin")
 DESTINATIONS = ("folder", "dicom")
-PRECISIONS = ("fp32", "fp16", "int8")
 CONVERT_TARGETS = ("onnxruntime", "tensorrt-rtx")
 
 
@@ -142,31 +146,6 @@ class Queue:
 
 
 @dataclass(frozen=True)
-class Engine:
-    """The bare engines on this processor, in turn: ResNet-18 in several precisions, and built engines by folder."""
-
-    kind: str = field(metadata={"choices": ("engine",)})
-    work: str = "bench-work"
-    rounds: int = 15
-    runs: int = 50
-    seconds: float = 2.0
-    precisions: tuple[str, ...] = field(default=PRECISIONS, metadata={"choices": PRECISIONS})
-    engines: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        at_least_one(self, "rounds", "runs")
-        if self.seconds <= 0:
-            raise ValueError("seconds: must be positive")
-        if not self.precisions and not self.engines:
-            raise ValueError("engines: name at least one, or a precision")
-
-    def reduced(self) -> Engine:
-        """A version of seconds, that measures nothing worth comparing."""
-        two = tuple(one for one in self.precisions if one != "fp16")
-        return dataclasses.replace(self, rounds=1, runs=4, precisions=two, engines=self.engines[:1])
-
-
-@dataclass(frozen=True)
 class ConvertTargets(_Bounds):
     """Upper bounds of all builds together; megabytes (of 1e6 bytes) are of the process and its children at once."""
 
@@ -199,9 +178,14 @@ class Convert:
         )
 
 
-Scenario = Ingest | Idle | Study | Queue | Engine | Convert | Video | Overload | Mixed | Soak
+Scenario = (
+    Ingest | Idle | Study | Queue | Engine | Convert | Video | Overload | Mixed | Soak | Scaling
+    | ColdStart | IdleGap | PipelineScenario
+)
 KINDS: dict[str, type[Scenario]] = {
     "ingest": Ingest, "idle": Idle, "study": Study, "queue": Queue, "engine": Engine, "convert": Convert,
+    "pipeline": PipelineScenario,
+    "scaling": Scaling, "cold-start": ColdStart, "idle-gap": IdleGap,
     "video": Video, "overload": Overload, "mixed": Mixed, "soak": Soak,
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Live frames: what the runtime adds to the same recipes and engines in sequence."""
+"""Live frames: what the runtime adds to the same recipes and engines in sequence; and from a camera to the result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from benchmarks.live.bare import NEWEST, Done, Request
 from benchmarks.live.bench import LIVE_NOTES, ROLE_MODULE, CpuTime, LiveBench
 from benchmarks.live.infer import LiveInfer, Played
+from benchmarks.live.waterfall import PARTS_NOTE, add_parts, parts_of
+from benchmarks.load.arrivals import Mode
 from benchmarks.record import BenchFailed, Record
+from benchmarks.scenarios.camera import begin_camera
 from benchmarks.scenarios.live_schema import Video
 from benchmarks.site import work_folder
 from benchmarks.statistics import Target, median, percentile
@@ -28,6 +31,8 @@ NOTES = [
     "bare's median + 1 ms.",
     "half load: half as many frames a second as bare analyses one after the other, measured at the start.",
     f"saturated: edge is offered {_OFFERED:g} times what bare has just analysed one after the other.",
+    "frames left out: each latency is that of the next frame, by number, that is not among them.",
+    PARTS_NOTE,
 ]
 
 
@@ -39,10 +44,13 @@ def run(scenario: Video, record: Record, module: str = ROLE_MODULE) -> None:
         infer = bench.infer("edge", scenario.deadline_seconds, module)
         capacity = bench.fastest(min(_PROBE_SECONDS, scenario.seconds)).rate
         cases = rates(scenario, capacity, record)
+        at_camera = begin_camera(scenario, capacity, bench.site, work, record, stack)
         for number in range(1, scenario.rounds + 1):
             for name, rate in cases.items():
                 _latency(bench, infer, record, Case(name, rate, scenario.seconds, edge_first=number % 2 == 0))
             _saturated(bench, infer, record, scenario.saturated_seconds)
+            if at_camera is not None:
+                at_camera.round(number)
             print(f"round {number} of {scenario.rounds} done", flush=True)
         for outcome in ("superseded", "dropped", "late", "failed", "overtaken"):
             record.checks[f"frames of edge: {outcome}"] = int(infer.metric("edge_video_frames_total", outcome=outcome))
@@ -79,8 +87,10 @@ def _latency(bench: LiveBench, infer: LiveInfer, record: Record, case: Case) -> 
     if edge is None:
         edge = _edge(bench, infer, request, case.name)
     add_latencies(record, case.name, edge, bare)
-    told = {"edge": in_ms(edge), "bare": dict(zip(bare.numbers, _rounded(bare.latencies), strict=True))}
-    bench.detail(f"{case.name}/latency ms by frame", told)
+    add_parts(record, f"{case.name}/edge", [parts_of(one) for one in edge.results])
+    every = set(range(request.count))
+    left_out = {"edge": every - {one.number for one in edge.results}, "bare": every - set(bare.numbers)}
+    bench.detail(f"{case.name}/frames left out", {name: sorted(numbers) for name, numbers in left_out.items()})
 
 
 def _edge(bench: LiveBench, infer: LiveInfer, request: Request, name: str) -> Played:
@@ -94,7 +104,7 @@ def _edge(bench: LiveBench, infer: LiveInfer, request: Request, name: str) -> Pl
 
 def in_ms(played: Played) -> dict[int, float]:
     """Latencies by number of frame, in ms."""
-    return dict(zip((r.number for r in played.results), _rounded([r.latency for r in played.results]), strict=True))
+    return dict(zip((one.number for one in played.results), _rounded(played.latencies), strict=True))
 
 
 def _rounded(seconds: Sequence[float]) -> list[float]:
@@ -117,6 +127,9 @@ def add_latencies(record: Record, name: str, edge: Played, bare: Done) -> None:
     if not added:
         raise BenchFailed(f"{name}: edge has analysed {len(ours)} frames, bare {len(theirs)}, and none is the same")
     record.details.setdefault(f"{name}/frames that both analysed", []).append(len(added))
+    record.add_latencies(f"{name}/edge", Mode.FIXED_RATE, edge.latencies, unanswered=edge.unanswered)
+    unanswered = len(edge.lags) - len(bare.numbers)
+    record.add_latencies(f"{name}/bare", Mode.FIXED_RATE, bare.latencies, unanswered=unanswered)
     middle = median(list(theirs.values()))
     figures: dict[str, tuple[float, Target | None]] = {
         "edge p50": (median(list(ours.values())), None),

@@ -76,7 +76,7 @@ def test_ingest_measures_every_case_and_finds_every_acknowledged_instance(tmp_pa
     with_target = {name for name, figure in document["figures"].items() if "target" in figure}
     assert with_target == {f"{case}/edge : {peer}" for case, peer in targets(Ingest(kind="ingest"))}
     checks = document["checks"]
-    assert checks["acknowledged_by_edge"] == checks["instances_in_its_spool"] == 2 * (8 + 8 + 4)
+    assert checks["acknowledged_by_edge"] == checks["instances_in_its_spool"] == 2 * (8 + 8 + 4 + 8)
     assert checks["instances_that_match_no_pipeline"] == checks["acknowledged_by_edge"]
     assert not list((tmp_path / "work").iterdir())
 
@@ -248,7 +248,8 @@ def test_the_day_script_answers_a_series_with_seg_sr_captures_and_json(tmp_path)
     place = FolderPlace(tmp_path / "at")
     (tmp_path / "in").mkdir()
     save_series(ball_series("script"), tmp_path / "in")
-    with dcmtk.listening(command([network, network], 0.3, place.argument), tmp_path / "script") as port:
+    engine = network / "onnxruntime-fp32" / "engine.onnx"
+    with dcmtk.listening(command([engine, engine], 0.3, place.argument), tmp_path / "script") as port:
         began = time.time()
         dcmtk.send([tmp_path / "in"], port, tuned=True, verbose=True)
         wait_until(lambda: "delivered" in (tmp_path / "script.log").read_text(), 20)

@@ -1,5 +1,6 @@
 """Reduced runs of the scenarios of live video on small networks: what a result holds, never how fast anything is."""
 
+import itertools
 import json
 import shutil
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ from support.ct_head import engines_folder
 from benchmarks.cli import main
 from benchmarks.live import networks, site
 from benchmarks.live.bench import ROLE_MODULE, LiveBench
+from benchmarks.live.camera import why_no_camera
 from benchmarks.live.daemon import OUTCOMES
 from benchmarks.record import Record
 from benchmarks.scenarios import mixed
@@ -63,14 +65,32 @@ def medians(document):
     return {name: figure["median"] for name, figure in document["figures"].items()}
 
 
+def parts_add_up_to_the_latency(document, name):
+    """Of each frame by itself; stages that did not run are missing, so only frames with all of them are told apart."""
+    stages, (latencies,) = document["stages"][name], document["latencies"][name]["rounds"]
+    assert {"triage", "find", "outline"} < set(stages)
+    frames = list(zip(*(one["samples"] for one in stages.values()), strict=True))
+    assert [sum(parts) for parts in frames] == pytest.approx(latencies, abs=0.01)
+    assert all(sum(parts[:-1]) <= latency + 0.01 for parts, latency in zip(frames, latencies, strict=True))
+    (line,) = [one for one in document["timelines"] if one["name"] == name]
+    spans = line["spans"]
+    assert all(before["end_ms"] == after["begin_ms"] for before, after in itertools.pairwise(spans))
+    assert spans[0]["begin_ms"] == 0 and min(latencies) <= spans[-1]["end_ms"] + 0.01 <= max(latencies) + 0.02
+
+
 def test_video_has_the_latencies_of_both_sides_frame_by_frame(tmp_path):
     document = run(tmp_path, "video")
     found, checks, details = medians(document), document["checks"], document["details"]
     for case in ("half load", "25/s"):
-        (frames,) = details[f"{case}/latency ms by frame"]
-        both = frames["edge"].keys() & frames["bare"].keys()
-        assert details[f"{case}/frames that both analysed"] == [len(both)] and both
-        assert min(*frames["edge"].values(), *frames["bare"].values()) > 0
+        (left_out,) = details[f"{case}/frames left out"]
+        for side in ("edge", "bare"):
+            latencies = document["latencies"][f"{case}/{side}"]
+            assert latencies["mode"] == "fixed-rate" and min(latencies["rounds"][0]) > 0
+            assert latencies["unanswered"] == len(left_out[side])
+        offered = document["latencies"][f"{case}/edge"]["count"] + len(left_out["edge"])
+        both = offered - len(set(left_out["edge"]) | set(left_out["bare"]))
+        assert details[f"{case}/frames that both analysed"] == [both] and both
+        parts_add_up_to_the_latency(document, f"{case}/edge")
         assert found[f"{case}/allowed p50"] == pytest.approx(0.05 * found[f"{case}/bare p50"] + 1)
         assert found[f"{case}/added p50"] <= found[f"{case}/added p99"]
         ratio = found[f"{case}/added p50"] / found[f"{case}/allowed p50"]
@@ -79,6 +99,16 @@ def test_video_has_the_latencies_of_both_sides_frame_by_frame(tmp_path):
     assert checks["frames on which every stage runs"] == 4
     assert checks["results with the bare peer's answers"] > 20
     assert checks["frames of edge: late"] == checks["frames of edge: failed"] == 0
+    if why_no_camera() is not None:
+        assert any("camera was not measured" in problem for problem in document["problems"])
+        return
+    for system in ("edge", "opencv", "fifo"):
+        latencies, deadline = document["latencies"][f"camera/{system}"], document["deadlines"][f"camera/{system}"]
+        assert latencies["count"] + latencies["unanswered"] == deadline["counted"] > 20
+        assert deadline["missed"] >= latencies["unanswered"]
+        assert found[f"camera/{system}, in time"] == pytest.approx(1 - deadline["missed"] / deadline["counted"])
+    parts_add_up_to_the_latency(document, "camera/edge")
+    assert details["camera/opencv agrees with edge on pictures, share"] == [1.0]
 
 
 def test_the_canary_two_milliseconds_more_in_a_stage_are_added_latency(tmp_path, monkeypatch):
@@ -104,10 +134,10 @@ def test_overload_judges_the_daemon_and_its_peers_by_the_same_deadlines(tmp_path
         for system in ("edge", "fifo", "newest"):
             assert 0 <= found[f"{deadline}/{system}, in time"] <= 1
         counts = checks[f"{deadline}/frames of edge"]
-        (latencies,) = document["details"][f"{deadline}/edge, latency ms"]
+        (latencies,) = document["latencies"][f"{deadline}/edge"]["rounds"]
         assert counts["in_time"] >= len(latencies) > 0, "every result is of a frame that was in time"
         assert counts["superseded"] > 0, "there is no overload"
-    assert found["fifo/latency of the last frame"] > max(document["details"]["newest, latency ms"][0])
+    assert found["fifo/latency of the last frame"] > max(document["latencies"]["newest"]["rounds"][0])
 
 
 def test_mixed_counts_live_frames_with_and_without_a_study(tmp_path, monkeypatch):

@@ -56,6 +56,11 @@ class Browser:
         metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": size[0] < 500}
         self._driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
+    def prefer(self, media: str, scheme: str) -> None:
+        """Show the page as `screen` or `print`, `light` or `dark`."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self._driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+
     def run(self, script: str) -> Any:
         """What a script of ours returns. It is not bound by the page's policy."""
         return self._driver.execute_script(script)

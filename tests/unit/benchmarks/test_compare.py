@@ -2,12 +2,14 @@
 
 import copy
 import json
+import math
 
 import pytest
 
 from benchmarks.cli import main
-from benchmarks.compare import NotComparable, changes, compare
-from benchmarks.record import Record
+from benchmarks.compare import NotComparable, by_chance, changes, compare, read_result
+from benchmarks.load.arrivals import Mode
+from benchmarks.record import Accelerator, Record
 from benchmarks.statistics import Target
 
 MACHINE = {"cpu_model": "Tested 9000", "cores": 2, "memory_bytes": 8, "machine": "x86_64", "python": "3.11.7"}
@@ -101,3 +103,61 @@ def test_a_reduced_run_and_few_rounds_give_no_verdict():
         document = record.document("complete", {})
         assert document["figures"]["speed"]["verdict"] == expected
         assert any("fewer than 3 rounds" in problem for problem in document["problems"]) != reduced
+
+
+def with_latencies(scale=1.0, mode=Mode.SINGLE_STREAM, rounds=6, device=Accelerator.CPU):
+    record = Record({"name": "pipeline", "rounds": rounds}, reduced=False)
+    for number in range(rounds):
+        spread = [1 + 0.1 * math.sin(7 * (60 * number + k)) for k in range(60)]
+        record.add_latencies("edge", mode, [0.01 * scale * one for one in spread], device=device)
+    return record.document("complete", MACHINE)
+
+
+def test_raw_latencies_are_compared_by_median_and_p99():
+    found = compare(with_latencies(), with_latencies(1.3))
+    assert [one.name for one in found] == ["edge, all latencies, p50", "edge, all latencies, p99"]
+    assert [one.verdict for one in found] == ["B is worse"] * 2
+    assert found[0].ratio == pytest.approx(1.3, rel=1e-4)
+    assert [one.verdict for one in compare(with_latencies(), with_latencies())] == [
+        "no difference beyond the noise"
+    ] * 2
+
+
+def test_too_few_blocks_of_latencies_give_no_verdict():
+    short = Record({"name": "pipeline", "rounds": 1}, reduced=False)
+    short.add_latencies("edge", Mode.SINGLE_STREAM, [0.01] * 30)
+    (first, _) = compare(short.document("complete", MACHINE), with_latencies(3.0))
+    assert first.verdict.startswith("too few blocks of latencies")
+
+
+def test_latencies_of_another_load_or_another_device_are_never_compared():
+    with pytest.raises(NotComparable, match="single-stream on the cpu in A and of server on the cpu in B"):
+        compare(with_latencies(), with_latencies(mode=Mode.SERVER))
+    with pytest.raises(NotComparable, match="on the gpu in B"):
+        compare(with_latencies(), with_latencies(device=Accelerator.GPU))
+
+
+def test_two_engines_under_one_scenario_are_compared_and_it_is_said_what_differs():
+    a, b = (result(scenario={"name": "engine", "engines": [one]}) for one in ("a-fp32", "a-int8"))
+    assert compare(a, b)
+    assert "what is compared differs in engines: ['a-fp32'] in A, ['a-int8'] in B" in changes(a, b)
+
+
+def test_figures_without_a_ratio_say_so():
+    a, b = result([0.0] * 5), result([1.0] * 5)
+    assert verdicts(a, b) == ["no ratio: a value is 0 or negative"]
+
+
+def test_how_many_verdicts_chance_would_give_grows_with_the_comparisons():
+    found = compare(result(), result())
+    assert by_chance(found * 40) == pytest.approx(2.0)
+
+
+def test_a_result_of_the_first_schema_version_is_still_read(tmp_path):
+    old = result(schema_version=1)
+    for key in ("latencies", "stages", "timelines", "deadlines", "budgets", "curves"):
+        del old[key]
+    for figure in old["figures"].values():
+        del figure["device"]
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert verdicts(read_result(tmp_path / "old.json"), result()) == ["no difference beyond the noise"]

@@ -1,10 +1,12 @@
 """The scenarios about engines: what they measure, and against what bound."""
 
+import dataclasses
 import hashlib
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +15,15 @@ from support.models import build_engine, card, segmenter
 
 from benchmarks import conversion, networks
 from benchmarks.cli import main
+from benchmarks.compare import compare
 from benchmarks.conversion import convert, tree_bytes
+from benchmarks.peers import trtexec
+from benchmarks.peers.bare_ort import BareOrt
 from benchmarks.record import BenchFailed, Record
 from benchmarks.scenarios import engine
-from benchmarks.scenarios.engine import Runs
-from benchmarks.scenarios.schema import Convert, ConvertTargets, Engine, read_scenario
+from benchmarks.scenarios.engine_times import Runs
+from benchmarks.scenarios.schema import Convert, ConvertTargets, read_scenario
+from edge_runtime.engines.verify import verify
 
 SHAPE = (1, 1, 16, 16)
 TREE = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print('ready', flush=True); p.wait()"
@@ -37,48 +43,156 @@ class Paced:
 
     def run(self, count):
         self.calls.append(count)
-        return Runs([self.seconds] * count, [self.seconds / 10] * count)
+        return Runs(wall=[self.seconds] * count)
 
 
-def runs(seconds):
-    return Runs([seconds] * 3, [seconds / 10] * 3)
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    engines = tmp_path_factory.mktemp("engines")
+    return [build_engine(engines, card("segmentation", SHAPE, name=n), segmenter(SHAPE)) for n in "ab"]
 
 
-@pytest.fixture
-def built(tmp_path):
-    return [build_engine(tmp_path / "engines", card("segmentation", SHAPE, name=n), segmenter(SHAPE)) for n in "ab"]
-
-
-def test_built_engines_are_measured_in_turn_and_described(tmp_path, built):
-    keys = {"work": str(tmp_path / "work"), "precisions": [], "engines": [str(path) for path in built]}
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"kind": "engine", "rounds": 2, "runs": 12, **keys}))
+def bench(tmp_path, **keys):
+    document = {"kind": "engine", "rounds": 2, "runs": 12, "work": str(tmp_path / "work"), "precisions": [], **keys}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(document))
     out = tmp_path / "out.json"
     main(["run", str(tmp_path / "mine.yaml"), "--json", str(out)])
-    document = json.loads(out.read_text())
-    figures = document["figures"]
-    assert set(figures) == {f"{name}-fp32/{what}" for name in "ab" for what in ("compute", "enqueue")}
+    return json.loads(out.read_text())
+
+
+def test_engines_are_measured_in_turn_with_onnx_runtime_and_under_every_load(tmp_path, built):
+    loads = {"loads": ["server", "multi-stream", "offline"], "load_seconds": 0.1, "offline_samples": 6}
+    document = bench(tmp_path, engines=[str(path) for path in built], **loads)
+    assert document["state"] == "complete", document["problems"]
+    figures, latencies = document["figures"], document["latencies"]
+    serial = {"h2d", "compute", "d2h", "latency", "enqueue", "wall", "onnxruntime wall", "onnxruntime-defaults wall"}
+    ratios = {"edge : onnxruntime", "edge : onnxruntime-defaults"}
+    loaded = {"server p50", "multi-stream p50", "offline throughput"}
+    assert set(figures) == {f"{name}-fp32/{what}" for name in "ab" for what in serial | ratios | loaded}
     assert all(len(figure["samples"]) == 2 and min(figure["samples"]) > 0 for figure in figures.values())
-    told = document["details"]["compute of all runs"]["a-fp32"]
-    assert told["runs"] == 24 and told["p50"] > 0 and told["p90"] >= told["p50"] and told["p99"] is None
-    assert {one["precision"] for one in document["provenance"]["engines"].values()} == {"fp32"}
+    assert figures["a-fp32/edge : onnxruntime"]["target"]["bound"] == 1.05
+    assert "target" not in figures["a-fp32/edge : onnxruntime-defaults"]
+    assert {name: one["mode"] for name, one in latencies.items() if name.startswith("a")} == {
+        "a-fp32 single-stream/edge": "single-stream", "a-fp32 single-stream/onnxruntime": "single-stream",
+        "a-fp32 single-stream/onnxruntime-defaults": "single-stream", "a-fp32 server/edge": "server",
+        "a-fp32 multi-stream/edge": "multi-stream", "a-fp32 offline/edge": "offline",
+    }  # fmt: skip
+    told = document["details"]["summary of all runs, ms"]["a-fp32/edge"]
+    for times in told.values():
+        assert times["min"] <= times["median"] <= times["p90"] <= times["p99"] <= times["max"]
+    assert document["checks"]["largest difference of the outputs"] == {
+        f"{name}-fp32/{peer}": 0 for name in "ab" for peer in ("onnxruntime", "onnxruntime-defaults")
+    }
+    assert {one["folder"] for one in document["provenance"]["engines"].values()} == {
+        "a/onnxruntime-fp32", "b/onnxruntime-fp32"
+    }  # fmt: skip
     assert document["provenance"]["instruction_set"] and document["provenance"]["threads"] >= 1
+    assert not any("trtexec" in problem for problem in document["problems"])
+
+
+def test_copies_and_network_are_parts_of_what_the_caller_waits_for(tmp_path, built):
+    document = bench(tmp_path, engines=[str(built[0])], peers=[])
+    assert {"engine/latency", "engine/wall"} <= set(document["figures"]), "a single engine's figures have no name"
+    parts = [one["samples"] for one in document["stages"]["engine"].values()]
+    (walls,) = (one["rounds"] for one in document["latencies"].values())
+    sums = np.sum(parts, axis=0)
+    assert len(parts) == 3 and len(sums) == 24
+    assert (sums <= np.concatenate(walls) + 0.001).all()
+
+
+def test_two_engines_are_compared_by_two_results(tmp_path, built):
+    a, b = (bench(tmp_path, engines=[str(one)], peers=[], rounds=5, runs=3) for one in built)
+    names = {f"engine/{what}" for what in ("h2d", "compute", "d2h", "latency", "enqueue", "wall")}
+    assert names <= {one.name for one in compare(a, b) if "too few" not in one.verdict}
 
 
 def test_engines_take_turns_in_blocks_and_a_slow_one_is_passed_over():
     fast, slow = Paced(0.001), Paced(0.3)
-    found = engine._round({"fast": fast, "slow": slow}, Engine("engine", runs=25, seconds=2.0, engines=("x",)))
-    assert fast.calls == [10, 10, 5] and slow.calls == [10]
-    assert len(found["fast"].compute) == 25
+    found = engine.in_turn({"fast": fast.run, "slow": slow.run}, 25, 2.0)
+    assert fast.calls == [1, 10, 10, 4] and slow.calls == [1] * 7
+    assert len(found["fast"].wall) == 25 and sum(found["slow"].wall) >= 2
 
 
 @pytest.mark.parametrize(("here", "bound"), [("avx512_vnni", 2.2), ("avx_vnni", 2.2), ("avx2", None), ("asimd", None)])
 def test_int8_has_a_bound_only_where_the_processor_has_vnni(here, bound, monkeypatch):
     monkeypatch.setattr(engine, "instruction_set", lambda: here)
     record = Record({}, reduced=False)
-    engine._add_round(record, {"resnet18-fp32": runs(0.01), "resnet18-int8": runs(0.004), "other-fp32": runs(1.0)})
+    for name, ms in (("resnet18-fp32", 10.0), ("resnet18-int8", 4.0), ("other-fp32", 1.0)):
+        record.add(f"{name}/compute", ms, "ms", higher_is_better=False)
+    engine._ratios(record, {})
     ratio = record.figures["resnet18-fp32 : int8"]
     assert ratio.samples == [pytest.approx(2.5)] and (ratio.target and ratio.target.bound) == bound
     assert "resnet18-fp32 : fp16" not in record.figures
+
+
+def test_engines_are_named_after_model_and_precision_and_two_never_share_a_name():
+    a, b = Path("e/a/onnxruntime-fp32"), Path("e/b/onnxruntime-int8")
+    assert engine.named([a], several=False) == {"engine": a}
+    assert engine.named([a], several=True) == {"a-fp32": a}
+    assert engine.named([a, b], several=False) == {"a-fp32": a, "b-int8": b}
+    rtx = Path("e/a/tensorrt-rtx-fp32")
+    assert engine.named([a, rtx], several=False) == {"a-onnxruntime-fp32": a, "a-tensorrt-rtx-fp32": rtx}
+    with pytest.raises(BenchFailed, match="two engines are called a-onnxruntime-fp32"):
+        engine.named([a, Path("f/a/onnxruntime-fp32")], several=False)
+    with pytest.raises(BenchFailed, match="e/a is no built engine"):
+        engine.named([Path("e/a"), b], several=False)
+
+
+def as_tensorrt(folder):
+    """An engine verified as it is, and taken for one of TensorRT where its model is called a."""
+    found = verify(folder, (), allow_unsigned=True)
+    if folder.parent.name != "a":
+        return found
+    target = dataclasses.replace(found.passport.target, flavour="tensorrt")
+    return dataclasses.replace(found, passport=dataclasses.replace(found.passport, target=target))
+
+
+def test_a_tensorrt_engine_without_backend_and_trtexec_is_named_once_and_the_others_are_measured(
+    tmp_path, built, monkeypatch
+):
+    monkeypatch.setattr(engine, "_verified", as_tensorrt)
+    monkeypatch.setattr(trtexec, "PROGRAMS", {"tensorrt": "trtexec-that-is-not-here"})
+    keys = {"peers": ["trtexec"], "loads": ["offline"], "offline_samples": 2}
+    document = bench(tmp_path, engines=[str(path) for path in built], **keys)
+    assert document["state"] == "complete"
+    assert {name.split("/")[0] for name in document["figures"]} == {"b-fp32"}
+    said = [problem for problem in document["problems"] if "was not measured" in problem]
+    assert len(said) == 2 and "backend tensorrt" in said[0] and "install it" in said[1]
+    alone = bench(tmp_path, engines=[str(built[0])], **keys)
+    assert alone["state"] == "failed" and any("no engine can be measured here" in one for one in alone["problems"])
+
+
+def test_what_trtexec_measures_is_of_the_gpu_and_stands_beside_no_figure_of_the_processor(tmp_path, built, monkeypatch):
+    monkeypatch.setattr(engine, "_verified", as_tensorrt)
+    seen = []
+
+    class Fake:
+        def run(self, file, count, work):
+            seen.append((file.read_bytes(), count))
+            return Runs([0.001] * count, [0.002] * count, [0.003] * count, [0.004] * count)
+
+    monkeypatch.setattr(trtexec, "find", lambda flavour: Fake())
+    document = bench(tmp_path, engines=[str(path) for path in built], runs=3, peers=["trtexec"])
+    ours = {name: one for name, one in document["figures"].items() if name.startswith("a-fp32")}
+    assert set(ours) == {f"a-fp32/trtexec {what}" for what in ("h2d", "compute", "d2h", "latency", "enqueue")}
+    assert {one["device"] for one in ours.values()} == {"gpu"}
+    assert ours["a-fp32/trtexec latency"]["samples"] == [pytest.approx(6)] * 2
+    assert document["latencies"]["a-fp32 single-stream/trtexec"]["device"] == "gpu"
+    assert document["figures"]["b-fp32/latency"]["device"] == "cpu"
+    assert seen == [((built[0] / "engine.onnx").read_bytes(), 3)] * 2
+
+
+def test_an_output_that_is_not_onnx_runtime_s_fails_the_run(tmp_path, built, monkeypatch):
+    monkeypatch.setattr(BareOrt, "answer", lambda *_: np.full((1, 2, 16, 16), 7, np.float32))
+    document = bench(tmp_path, engines=[str(built[0])], peers=["onnxruntime"])
+    assert document["state"] == "failed" and "differ by" in document["problems"][0]
+
+
+def test_percentiles_of_all_runs_are_trtexec_s():
+    found = Runs(h2d=[0.0] * 100, compute=[n / 1000 for n in range(1, 101)], d2h=[0.0] * 100).summary()
+    above = {"p90": 10, "p95": 5, "p99": 1}
+    assert {name: found["latency"][name] for name in above} == {name: 100 - n for name, n in above.items()}
+    assert found["latency"]["median"] == 50.5 and "wall" not in found
 
 
 def test_pictures_are_the_same_each_time_and_no_set_shares_one():
@@ -129,5 +243,5 @@ def test_a_build_that_fails_says_what_it_said_last(tmp_path, instead):
 def test_the_bounds_are_those_of_the_task():
     assert read_scenario("convert")[1].targets == ConvertTargets(seconds=60, megabytes=3000)
     assert read_scenario("convert")[1].compute_capabilities == ("8.6", "8.9", "12.0")
-    assert engine.INT8_TARGET.bound == 2.2
+    assert engine.INT8_TARGET.bound == 2.2 and engine.ONNXRUNTIME_TARGET.bound == 1.05
     assert Convert("convert").reduced().targets == ConvertTargets()

@@ -131,6 +131,8 @@ def test_figures_of_a_round_and_their_targets():
     assert (found["half load/edge p99"], found["half load/bare p99"]) == pytest.approx((30, 20))
     assert record.figures["half load/added p99"].target.bound == 4.0
     assert record.details["half load/frames that both analysed"] == [4]
+    assert record.latencies["half load/edge"].rounds == [[21, 22, 23, 30]]
+    assert record.latencies["half load/bare"].mode == "fixed-rate"
 
 
 def test_two_sides_without_a_common_frame_are_no_comparison():
@@ -165,6 +167,7 @@ def test_late_results_are_neither_in_time_nor_delivered():
     assert found["fifo/latency of the last frame"] == pytest.approx(120)
     assert record.figures["50 ms/edge, in time"].target.bound == 0.99
     assert record.figures["50 ms/fifo, in time"].target is None
+    assert (record.deadlines["50 ms/edge"].counted, record.deadlines["50 ms/edge"].missed) == (4, 1)
 
 
 def test_a_system_that_delivers_nothing_has_delivered_nothing():

@@ -1,0 +1,71 @@
+"""Runs the scenarios one after the other and keeps their results: `make bench`.
+
+python -m benchmarks.suite [--results DIR] [--reduced] [SCENARIO ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.provenance import QUIET_LOAD
+from benchmarks.scenarios.schema import shipped
+from benchmarks.tables import README, RESULTS, refresh
+from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE
+
+LAST = ("soak",)
+"""It takes an hour."""
+_SETTLE_SECONDS = 120.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run them; 1 where one did not come to its end."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.suite", description="Runs the scenarios.")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="shipped names; all where none is given")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder that gets them")
+    parser.add_argument("--reduced", action="store_true", help="tiny versions that give no verdict")
+    options = parser.parse_args(arguments)
+    options.results.mkdir(parents=True, exist_ok=True)
+    chosen = options.scenarios or in_order(shipped())
+    failed = [name for name in chosen if not _run(name, options.results, options.reduced)]
+    if options.results.resolve() == RESULTS.resolve() and not options.reduced:
+        refresh(README, RESULTS)
+    for name in failed:
+        print(f"{name} did not come to its end; its former result was kept, see {name}.failed.json")
+    return EXIT_FAILURE if failed else EXIT_DONE
+
+
+def in_order(names: Sequence[str]) -> list[str]:
+    """All of them, those that take long at the end."""
+    return sorted(names, key=lambda name: (name in LAST, name))
+
+
+def settle(seconds: float = _SETTLE_SECONDS) -> None:
+    """Wait until the load of what ran before has gone from the load average, at most so long."""
+    give_up_at = time.monotonic() + seconds
+    while os.getloadavg()[0] > QUIET_LOAD * len(os.sched_getaffinity(0)) and time.monotonic() < give_up_at:
+        time.sleep(1.0)
+
+
+def _run(name: str, results: Path, reduced: bool) -> bool:
+    """Run one; its result takes the place of the former one when it is complete."""
+    print(f"=== {name}", flush=True)
+    fresh = results / f"{name}.failed.json"
+    if not reduced:
+        settle()
+    command = [sys.executable, "-m", "benchmarks.cli", "run", name, "--json", str(fresh)]
+    done = subprocess.run([*command, "--reduced"] if reduced else command, check=False)
+    if done.returncode != EXIT_DONE or json.loads(fresh.read_text())["state"] != "complete":
+        return False
+    fresh.replace(results / f"{name}.json")
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())
