@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +18,9 @@ from benchmarks.compare import NotAResult, NotComparable, by_chance, changes, co
 from benchmarks.daemon import DaemonFailed
 from benchmarks.provenance import Watch
 from benchmarks.record import BenchFailed, Record, State, table
-from benchmarks.scenarios import (
-    cold_start,
-    convert,
-    engine,
-    idle,
-    idle_gap,
-    ingest,
-    mixed,
-    overload,
-    pipeline,
-    queue,
-    scaling,
-    soak,
-    study,
-    video,
-)
-from benchmarks.scenarios.cold_start_schema import ColdStart
-from benchmarks.scenarios.engine_schema import Engine
-from benchmarks.scenarios.idle_gap_schema import IdleGap
-from benchmarks.scenarios.live_schema import Mixed, Overload, Soak, Video
-from benchmarks.scenarios.pipeline_schema import PipelineScenario
-from benchmarks.scenarios.scaling_schema import Scaling
-from benchmarks.scenarios.schema import Convert, Idle, Ingest, Queue, Scenario, Study, read_scenario, shipped
+from benchmarks.scenarios.schema import Scenario, read_scenario, shipped
 from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EXIT_USAGE, ConfigurationError, EdgeRuntimeError
 
-_RUN: dict[type[Scenario], Callable[[Any, Record], None]] = {
-    Ingest: ingest.run, Idle: idle.run, Study: study.run, Queue: queue.run, Engine: engine.run, Convert: convert.run,
-    PipelineScenario: pipeline.run,
-    Scaling: scaling.run, ColdStart: cold_start.run,
-    Video: video.run, Overload: overload.run, Mixed: mixed.run, Soak: soak.run, IdleGap: idle_gap.run,
-}  # fmt: skip
 _FAILURES = (BenchFailed, DaemonFailed, EdgeRuntimeError, OSError, TimeoutError, subprocess.SubprocessError)
 
 
@@ -124,7 +97,7 @@ def _run(options: argparse.Namespace) -> int:
 def _measure(scenario: Scenario, record: Record) -> State:
     """Run the scenario; how it ended. What was measured until then is in the record."""
     try:
-        _RUN[type(scenario)](scenario, record)
+        _module(scenario).run(scenario, record)
     except KeyboardInterrupt:
         record.problems.append("interrupted: later rounds are missing")
         return "interrupted"
@@ -132,6 +105,11 @@ def _measure(scenario: Scenario, record: Record) -> State:
         record.problems.append(str(error) or type(error).__name__)
         return "failed"
     return "complete"
+
+
+def _module(scenario: Scenario) -> Any:
+    """The module of a kind of scenario: benchmarks.scenarios.idle_gap of `idle-gap`."""
+    return importlib.import_module(f"benchmarks.scenarios.{scenario.kind.replace('-', '_')}")
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -201,7 +201,13 @@ def table(document: dict[str, Any]) -> str:
     tables = [_table({n: one for n, one in figures.items() if one["device"] == device}) for device in devices]
     if len(tables) > 1:
         tables = [f"on the {device.upper()}\n{text}" for device, text in zip(devices, tables, strict=True)]
-    return "\n\n".join(tables)
+    curves = [
+        f"{name}: {one['unit']} by {one['axis']}: "
+        + ", ".join(f"{point['size']:g}: {_short(point['median'])}" for point in one["points"])
+        + f" ({one['growth']})"
+        for name, one in document.get("curves", {}).items()
+    ]
+    return "\n\n".join([*tables, *(["\n".join(curves)] if curves else [])])
 
 
 def _table(figures: Mapping[str, Any]) -> str:

@@ -25,7 +25,8 @@ import yaml
 from benchmarks.acceptance.budgets import overall
 from benchmarks.acceptance.judge import judge
 from benchmarks.acceptance.replaced import without_secrets
-from benchmarks.acceptance.run import Site, SiteRun
+from benchmarks.acceptance.run import SiteRun
+from benchmarks.acceptance.seen import Site
 from benchmarks.acceptance.traffic import Traffic, read_traffic
 from benchmarks.daemon import DaemonFailed
 from benchmarks.provenance import Watch, file_system, sha256_of

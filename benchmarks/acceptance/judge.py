@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.acceptance.budgets import Bound, frame_bounds, judge_frames, judge_none, judge_studies, study_bounds
 from benchmarks.acceptance.daemon_facts import FRAMES_OF_INFER, FRAMES_WITHOUT_RESULT, JobFacts, ResultFacts, result_of
-from benchmarks.acceptance.run import Measured
+from benchmarks.acceptance.seen import Measured
 from benchmarks.acceptance.sender import SentStudy
 from benchmarks.load.arrivals import Mode
 from benchmarks.measured import Accelerator, Budget, Span

@@ -9,16 +9,15 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from benchmarks.acceptance.daemon_facts import ENDED, JobFacts, frames_by_outcome, jobs_of
 from benchmarks.acceptance.replaced import Replaced, replacements
+from benchmarks.acceptance.seen import Measured, Site
 from benchmarks.acceptance.sender import Route, Sender, SentStudy, send_one
 from benchmarks.acceptance.series import callers_of, choose, load
-from benchmarks.acceptance.stand_ins import Arrived, StandIns
-from benchmarks.acceptance.traffic import EVEN, SeriesTraffic, Traffic
+from benchmarks.acceptance.stand_ins import StandIns
+from benchmarks.acceptance.traffic import EVEN, SeriesTraffic
 from benchmarks.daemon import Daemon
 from benchmarks.record import BenchFailed, Record
 from edge_runtime.config import Config, Pipeline
@@ -35,40 +34,6 @@ BUSY_SHARE = 0.5
 _TURN_SECONDS = 0.5
 _SHORTEST_INTERVAL_SECONDS = 1.0
 _UNMATCHED_SECONDS = 5.0
-
-
-@dataclass(frozen=True)
-class Site:
-    """What is to be run. `traffic` None: no shape was given."""
-
-    file: Path
-    config: Config
-    traffic: Traffic | None
-    seconds: float
-    work: Path
-    reserve_bytes: int | None = None  # instead of the configuration's
-
-
-@dataclass
-class Measured:
-    """What was seen of the counted part of a run."""
-
-    config: Config  # as it was tested
-    traffic: dict[str, SeriesTraffic] = field(default_factory=dict)
-    unsent: dict[str, str] = field(default_factory=dict)  # pipeline: why it was sent nothing
-    sent: list[SentStudy] = field(default_factory=list)
-    warm_up: list[SentStudy] = field(default_factory=list)
-    arrived: list[Arrived] = field(default_factory=list)
-    jobs: list[JobFacts] = field(default_factory=list)
-    frames: dict[str, dict[str, int]] = field(default_factory=dict)  # of the counted part, by source and outcome
-    frames_from: float = 0.0  # Unix seconds
-    frames_until: float = 0.0
-    source_states: dict[str, str] = field(default_factory=dict)  # then
-    lines: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by pipeline
-    ended_at: float = 0.0
-    ready_seconds: float = 0.0
-    log: Path | None = None
-    spool: Path | None = None
 
 
 class SiteRun:

@@ -19,9 +19,9 @@ Parts = Mapping[str, float]
 """Seconds of each part by its name, in order. They add up to the latency."""
 
 PARTS_NOTE = (
-    "stages: what a frame waited before and between its stages is one part, shown before them. At the camera, the moment "
-    "of capture is the daemon's estimate, from which its deadlines count, cut to milliseconds: receiving and decoding "
-    "come after it."
+    "stages: what a frame waited before and between its stages is one part, shown before them. At the camera, the "
+    "moment of capture is the daemon's estimate, from which its deadlines count, cut to milliseconds: receiving and "
+    "decoding come after it."
 )
 
 
@@ -33,7 +33,7 @@ def parts_of(arrived: Arrived) -> dict[str, float]:
 
 
 def parts(before: Parts, age: tuple[str, float], stages: Parts, after: str, latency: float) -> dict[str, float]:
-    """What was before the capture; the frame's age when its result was ready, in stages and a named rest; and `after`."""
+    """What was before the capture; the age of the frame when its result was ready, in stages and a rest; `after`."""
     between, age_seconds = age
     found = {**before, between: max(0.0, age_seconds - sum(stages.values())), **stages}
     return {**found, after: max(0.0, latency - sum(found.values()))}

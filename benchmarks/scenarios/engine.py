@@ -39,7 +39,8 @@ NOTES = [
     "the call that appends the network. wall: by the host's clock, from the first copy's call until the output is in "
     "the host's memory. Medians of a round; percentiles in `details` by trtexec's formula.",
     "On the processor h2d and d2h are copies in memory, made by the stream. The runtime itself copies the input once "
-    "and reads the output where the network wrote it: there d2h is not paid.",
+    "and reads the output where the network wrote it: there d2h is not paid. The stream is a thread there: wall holds "
+    "the hand-over to it and back, which `InferenceSession.run` does not have.",
     "Batch 1, on the golden input. Single-stream: one run after the other, all systems in turn in blocks of up to 10, "
     "in the other order every second round. Offline: the next run is on the stream before the one before has ended.",
     "onnxruntime: `InferenceSession.run` in a process of its own, as many threads, no spinning. onnxruntime-defaults: "

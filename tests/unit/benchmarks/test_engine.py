@@ -21,8 +21,10 @@ from benchmarks.peers import trtexec
 from benchmarks.peers.bare_ort import BareOrt
 from benchmarks.record import BenchFailed, Record
 from benchmarks.scenarios import engine
+from benchmarks.scenarios.engine_runs import Bare
 from benchmarks.scenarios.engine_times import Runs
 from benchmarks.scenarios.schema import Convert, ConvertTargets, read_scenario
+from edge_runtime.backends.registry import load_backend, load_device
 from edge_runtime.engines.verify import verify
 
 SHAPE = (1, 1, 16, 16)
@@ -98,6 +100,19 @@ def test_copies_and_network_are_parts_of_what_the_caller_waits_for(tmp_path, bui
     sums = np.sum(parts, axis=0)
     assert len(parts) == 3 and len(sums) == 24
     assert (sums <= np.concatenate(walls) + 0.001).all()
+
+
+def test_a_run_s_latency_is_the_time_from_its_first_event_to_its_last(built):
+    device = load_device("onnxruntime", 1)
+    bare = Bare(verify(built[0], (), allow_unsigned=True), load_backend("onnxruntime"), device)
+    slot = bare._slots[0]
+    assert bare.run(1).latency == [pytest.approx(slot.ended.elapsed_seconds(slot._began))]
+    before = slot.output.copy()
+    slot.output[:] = -1
+    bare.saturate(3)
+    assert np.array_equal(slot.output, before), "a saturated run does not bring its output back"
+    bare.close()
+    device.close()
 
 
 def test_two_engines_are_compared_by_two_results(tmp_path, built):

@@ -1,6 +1,7 @@
 """Scenario files, and the command line around them."""
 
 import dataclasses
+import importlib
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ from benchmarks.places import agreement, answers, segments
 from benchmarks.provenance import FileSystem, Watch, file_system
 from benchmarks.record import BenchFailed, Record
 from benchmarks.scenarios.following import moments
-from benchmarks.scenarios.schema import IdleTargets, Ingest, read_scenario, shipped
+from benchmarks.scenarios.schema import KINDS, IdleTargets, Ingest, read_scenario, shipped
 from benchmarks.scenarios.series import phantoms
 from benchmarks.site import work_folder
 from benchmarks.slices import CtSlices, read_series, write_again
@@ -29,9 +30,16 @@ def test_every_shipped_scenario_is_valid_and_has_a_reduced_version(name):
 
 def test_the_scenarios_are_shipped():
     assert shipped() == [
-        "convert", "ct-idle", "ct-study", "engine", "idle", "ingest", "mixed", "overload", "queue", "soak", "study",
-        "video",
+        "cold-start", "convert", "ct-idle", "ct-study", "engine", "idle", "idle-gap", "ingest", "mixed", "overload",
+        "pipeline", "queue", "scaling", "soak", "study", "video",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_scenario_has_a_module_that_runs_it_and_is_shipped(kind):
+    module = importlib.import_module(f"benchmarks.scenarios.{kind.replace('-', '_')}")
+    assert callable(module.run)
+    assert kind in shipped()
 
 
 def test_the_targets_of_a_start_are_those_of_the_scenario():
@@ -80,7 +88,7 @@ def test_a_scenario_that_does_not_fit_is_one_usage_error(text, said, tmp_path, c
 
 def test_an_unknown_scenario_names_those_that_there_are(tmp_path, capsys):
     assert main(["run", "nosuch", "--json", str(tmp_path / "out.json")]) == 2
-    assert "idle, ingest, mixed, overload, queue, soak, study, video" in capsys.readouterr().err
+    assert ", ".join(shipped()) in capsys.readouterr().err
 
 
 def test_a_result_that_could_not_be_written_is_refused_before_the_run(tmp_path, capsys):

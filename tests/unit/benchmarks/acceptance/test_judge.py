@@ -8,7 +8,7 @@ import yaml
 
 from benchmarks.acceptance.daemon_facts import JobFacts
 from benchmarks.acceptance.judge import follow, judge
-from benchmarks.acceptance.run import Measured
+from benchmarks.acceptance.seen import Measured
 from benchmarks.acceptance.sender import SentStudy
 from benchmarks.acceptance.stand_ins import Arrived
 from benchmarks.acceptance.traffic import SeriesTraffic
