@@ -37,10 +37,10 @@ lint:
 	$(BIN)/lint-imports
 
 unit:
-	$(BIN)/pytest tests/unit tests/contract -n 2 -q -m "not peer"
+	$(BIN)/pytest tests/unit tests/contract -n 2 -q -m "not peer and not real"
 
 flow:
-	$(BIN)/pytest tests/unit tests/contract -q -m peer
+	$(BIN)/pytest tests/unit tests/contract -n 2 --dist loadfile -q -m "peer or real"
 	$(BIN)/pytest tests/flow tests/real -n 2 --dist loadfile -q -m "not full"
 
 # Every network for every target in every precision: long.

@@ -6,6 +6,8 @@ import argparse
 import dataclasses
 import importlib
 import json
+import logging
+import os
 import signal
 import subprocess
 import sys
@@ -14,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.acceptance.command import add_site_parser, run_site
-from benchmarks.compare import NotAResult, NotComparable, by_chance, changes, compare, read_result
+from benchmarks.compare import NotComparable, by_chance, changes, compare
 from benchmarks.daemon import DaemonFailed
 from benchmarks.provenance import Watch
 from benchmarks.record import BenchFailed, Record, State, table
+from benchmarks.result_file import NotAResult, read_result
 from benchmarks.scenarios.schema import Scenario, read_scenario, shipped
 from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EXIT_USAGE, ConfigurationError, EdgeRuntimeError
+
+log = logging.getLogger(__name__)
 
 _FAILURES = (BenchFailed, DaemonFailed, EdgeRuntimeError, OSError, TimeoutError, subprocess.SubprocessError)
 
@@ -75,23 +80,34 @@ def _run(options: argparse.Namespace) -> int:
     described["rounds"] = scenario.rounds
     if not options.json.parent.is_dir():
         raise ConfigurationError(f"--json {options.json}: there is no folder {options.json.parent}")
+    if options.json.is_dir() or not os.access(options.json.parent, os.W_OK):
+        raise ConfigurationError(f"--json {options.json}: no file can be written there")
     record = Record(described, options.reduced)
     watch = Watch()
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # what runs is stopped, what is known is written
+    before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what runs is stopped, what is known is written
     try:
         state = _measure(scenario, record)
+        for one in before:
+            signal.signal(one, signal.SIG_IGN)  # a second one must not lose it
+        _write(options.json, state, scenario, record, watch)
     finally:
-        signal.signal(signal.SIGTERM, before)
-    folder = Path(scenario.work) if Path(scenario.work).is_dir() else options.json.parent
+        for one, handler in before.items():
+            signal.signal(one, handler)
+    return EXIT_DONE if state == "complete" else EXIT_FAILURE
+
+
+def _write(out: Path, state: State, scenario: Scenario, record: Record, watch: Watch) -> None:
+    """Print the result, and write it."""
+    folder = Path(scenario.work) if Path(scenario.work).is_dir() else out.parent
     provenance = watch.document(folder, record.inputs.get("engines"))
     record.problems.extend(watch.unrest(provenance))
     document = record.document(state, provenance)
-    options.json.write_text(json.dumps(document, indent=1) + "\n")
     print(table(document))
     for problem in document["problems"]:
         print(f"problem: {problem}")
-    print(f"{state}: {options.json} ({provenance['device']})")
-    return EXIT_DONE if state == "complete" else EXIT_FAILURE
+    out.write_text(json.dumps(document, indent=1) + "\n")
+    print(f"{state}: {out} ({provenance['device']})")
 
 
 def _measure(scenario: Scenario, record: Record) -> State:
@@ -103,6 +119,10 @@ def _measure(scenario: Scenario, record: Record) -> State:
         return "interrupted"
     except _FAILURES as error:
         record.problems.append(str(error) or type(error).__name__)
+        return "failed"
+    except Exception as error:  # what was measured until then is kept
+        log.exception("the scenario failed")
+        record.problems.append(f"an error of the suite itself: {type(error).__name__}: {error}")
         return "failed"
     return "complete"
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from benchmarks.record import READABLE_VERSIONS
+import numpy as np
+
+from benchmarks.result_file import check_samples
 from benchmarks.statistics import (
     CONFIDENCE,
     MINIMUM_BLOCKS,
@@ -24,6 +24,7 @@ from benchmarks.statistics import (
 
 _BETTER, _WORSE, _NONE = "B is better", "B is worse", "no difference beyond the noise"
 _TOO_FEW, _NO_RATIO = "too few", "no ratio: a value is 0 or negative"
+_NO_ANSWER = "no ratio: so many queries had no answer that this percentile is one of them"
 
 SAME_MACHINE = ("cpu_model", "cores", "memory_bytes", "machine")
 SUBJECT = ("name", "config", "engines")
@@ -35,10 +36,6 @@ WORTH_KNOWING = ("python", "kernel", "packages", "dcmtk", "git_commit", "configu
 
 class NotComparable(Exception):
     """The two results say nothing of each other; the message says why."""
-
-
-class NotAResult(Exception):
-    """A file is not what `edge-bench run` writes."""
 
 
 @dataclass(frozen=True)
@@ -55,29 +52,15 @@ class Difference:
     verdict: str
 
 
-def read_result(path: Path) -> dict[str, Any]:
-    """Read what `edge-bench run` wrote.
-
-    Raises:
-        NotAResult: the file cannot be read, or is something else.
-    """
-    try:
-        document = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise NotAResult(f"{path} cannot be read as a result: {error}") from error
-    known = isinstance(document, dict) and document.get("schema_version") in READABLE_VERSIONS
-    if not known or "figures" not in document:
-        raise NotAResult(f"{path} is no result of edge-bench run with schema version {READABLE_VERSIONS}")
-    assert isinstance(document, dict)
-    return document
-
-
 def compare(a: dict[str, Any], b: dict[str, Any]) -> list[Difference]:
     """The figures that both results have.
 
     Raises:
+        NotAResult: one of them is not what a run writes.
         NotComparable: other scenarios, other machines, a reduced run, or a run that did not end.
     """
+    for one in (a, b):
+        check_samples(one)
     reasons = _reasons(a, b)
     if reasons:
         raise NotComparable("the two results cannot be compared: " + "; ".join(reasons))
@@ -90,7 +73,7 @@ def compare(a: dict[str, Any], b: dict[str, Any]) -> list[Difference]:
         _of_latencies(name, a["latencies"][name], b["latencies"][name], percent)
         for name in _common(a.get("latencies", {}), b.get("latencies", {}))
         for percent in COMPARED_PERCENTILES
-        if a["latencies"][name]["count"] and b["latencies"][name]["count"]
+        if all(any(_with_unanswered(one["latencies"][name])) for one in (a, b))
     ]
     return figures + latencies
 
@@ -145,8 +128,9 @@ def _reasons(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
 
 
 def _made(one: dict[str, Any]) -> str:
-    """How a figure came to be: of another load or another kind of device it is another figure."""
-    return " ".join(filter(None, [one.get("mode", ""), "on the", one.get("device", "cpu")]))
+    """What makes two figures of one name the same: the load, the kind of device, the unit, which way is better."""
+    made = " ".join(filter(None, [one.get("mode"), "on the", one.get("device", "cpu")]))
+    return f"{made} in {one['unit']}" + (f", {one['better']} is better" if "better" in one else "")
 
 
 def _difference(name: str, a: dict[str, Any], b: dict[str, Any]) -> Difference:
@@ -155,7 +139,8 @@ def _difference(name: str, a: dict[str, Any], b: dict[str, Any]) -> Difference:
     if middle_a == 0 or min(*of_a, *of_b) < 0:
         nothing = Interval(math.nan, math.nan)
         return Difference(name, a["unit"], a.get("device", "cpu"), middle_a, middle_b, math.nan, nothing, _NO_RATIO)
-    interval = ratio_interval(of_b, of_a)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        interval = ratio_interval(of_b, of_a)
     few = _too_few(len(of_a), len(of_b), MINIMUM_TO_COMPARE, "samples")
     verdict = few or _verdict(middle_b / middle_a, interval, higher_is_better=a["better"] == "higher")
     return Difference(
@@ -164,12 +149,25 @@ def _difference(name: str, a: dict[str, Any], b: dict[str, Any]) -> Difference:
 
 
 def _of_latencies(name: str, a: dict[str, Any], b: dict[str, Any], percent: float) -> Difference:
-    value_a, value_b = (percentile([ms for each in one["rounds"] for ms in each], percent) for one in (a, b))
-    interval = block_ratio_interval(b["rounds"], a["rounds"], percent)
+    rounds_a, rounds_b = _with_unanswered(a), _with_unanswered(b)
+    value_a, value_b = (percentile([ms for each in one for ms in each], percent) for one in (rounds_a, rounds_b))
+    told = f"{name}, all latencies, p{percent:g}"
+    lost = _NO_ANSWER if math.inf in (value_a, value_b) else ""
+    if lost or value_a == 0 or min(map(min, (*rounds_a, *rounds_b))) < 0:
+        nothing = Interval(math.nan, math.nan)
+        return Difference(told, a["unit"], a["device"], value_a, value_b, math.nan, nothing, lost or _NO_RATIO)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a bound may be nothing: then there is no verdict
+        interval = block_ratio_interval(rounds_b, rounds_a, percent)
     few = _too_few(len(blocks(a["rounds"])), len(blocks(b["rounds"])), MINIMUM_BLOCKS, "blocks of latencies")
     verdict = few or _verdict(value_b / value_a, interval, higher_is_better=False)
-    told = f"{name}, all latencies, p{percent:g}"
     return Difference(told, a["unit"], a["device"], value_a, value_b, value_b / value_a, interval, verdict)
+
+
+def _with_unanswered(one: dict[str, Any]) -> list[list[float]]:
+    """The latencies by round; a query without an answer is slower than any, and nobody knows in which round it was."""
+    filled = [each for each in one["rounds"] if each] or [[]]
+    shares = np.diff(np.linspace(0, one["unanswered"], len(filled) + 1).round().astype(int))
+    return [[*each, *[math.inf] * int(share)] for each, share in zip(filled, shares, strict=True)]
 
 
 def _too_few(of_a: int, of_b: int, needed: int, what: str) -> str:
@@ -177,7 +175,7 @@ def _too_few(of_a: int, of_b: int, needed: int, what: str) -> str:
 
 
 def _verdict(ratio: float, interval: Interval, *, higher_is_better: bool) -> str:
-    if interval.low <= 1 <= interval.high:
+    if not interval.low > 1 and not interval.high < 1:  # nor where a bound is not a number
         return _NONE
     return _BETTER if (ratio > 1) == higher_is_better else _WORSE
 

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.child import bound
 from benchmarks.record import BenchFailed
 from benchmarks.site import children, memory_bytes
 
@@ -37,7 +38,7 @@ def convert(model: Path, target: str, precision: str, *options: str) -> Conversi
     command += ["--precision", precision, "--output", str(folder), *options]
     log = model.parent / f"{folder.name}.log"
     began = time.monotonic()
-    with log.open("wb") as said, subprocess.Popen(command, stdout=said, stderr=said) as process:
+    with log.open("wb") as said, subprocess.Popen(bound(command), stdout=said, stderr=said) as process:
         try:
             status, peak = _wait(process.pid)
             process.returncode = os.waitstatus_to_exitcode(status)  # it was waited for here

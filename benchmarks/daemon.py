@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.child import bound
+
 
 class DaemonFailed(Exception):
     """The daemon ended, or did not become ready in time."""
@@ -55,7 +57,7 @@ class Daemon:
         """Start it, without waiting."""
         self.spool.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(bound(self.command()), stdout=log, stderr=log, start_new_session=True)
 
     def __enter__(self) -> Daemon:
         self.start()

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from benchmarks.child import bound
 from benchmarks.record import BenchFailed
 
 
@@ -21,7 +22,9 @@ class LineProcess:
         self._name, self._log = name, log
         command = [sys.executable, "-m", module, *arguments]
         with log.open("ab") as errors:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+            self._process = subprocess.Popen(
+                bound(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+            )
 
     def __enter__(self) -> LineProcess:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -84,17 +85,29 @@ class Record:
         target: Target | None = None,
         device: Accelerator = Accelerator.CPU,
     ) -> None:
-        """Add the sample of a round."""
+        """Add the sample of a round.
+
+        Raises:
+            BenchFailed: it is no finite number.
+        """
+        if not math.isfinite(value):
+            raise BenchFailed(f"{name}: {value} {unit} was measured")
         figure = self.figures.setdefault(name, Figure(unit, higher_is_better, target=target, device=device))
         figure.samples.append(value)
 
     def add_ratio(
         self, name: str, of: tuple[str, str], *, higher_is_better: bool, target: Target | None = None
     ) -> None:
-        """Set the ratio of two figures, round by round; call it again after each round."""
+        """Set the ratio of two figures, round by round; call it again after each round.
+
+        Raises:
+            BenchFailed: they ran on different kinds of devices, or the second is 0 in a round.
+        """
         top, bottom = (self.figures[one] for one in of)
         if top.device is not bottom.device:
             raise BenchFailed(f"{name}: {of[0]} ran on the {top.device.value}, {of[1]} on the {bottom.device.value}")
+        if 0 in bottom.samples:
+            raise BenchFailed(f"{name}: {of[1]} was 0 {bottom.unit} in a round, so there is no ratio")
         samples = statistics.paired_ratios(top.samples, bottom.samples)
         self.figures[name] = Figure("ratio", higher_is_better, samples, target, of, top.device)
 

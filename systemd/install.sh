@@ -111,7 +111,7 @@ activate() {
     install -D -m 0644 "$share/edge-runtime.sysusers" "$DESTDIR/etc/sysusers.d/edge-runtime.conf"
     install -D -m 0644 "$share/edge-runtime.tmpfiles" "$DESTDIR/etc/tmpfiles.d/edge-runtime.conf"
     mkdir -p "$DESTDIR$BINDIR"
-    for command in edge-runtime edge-convert; do
+    for command in edge-runtime edge-convert edge-bench; do
         ln -sfn "$PREFIX/current/bin/$command" "$DESTDIR$BINDIR/$command"
     done
     if [ -z "$DESTDIR" ] && [ -d /run/systemd/system ]; then
@@ -156,7 +156,7 @@ do_uninstall() {
         systemctl disable --now edge-runtime.service || true
     fi
     rm -f "$units/edge-runtime.service" "$DESTDIR/etc/sysusers.d/edge-runtime.conf" "$DESTDIR/etc/tmpfiles.d/edge-runtime.conf"
-    for command in edge-runtime edge-convert; do
+    for command in edge-runtime edge-convert edge-bench; do
         [ "$(readlink "$DESTDIR$BINDIR/$command")" != "$PREFIX/current/bin/$command" ] || rm "$DESTDIR$BINDIR/$command"
     done
     if [ -e "$root/$marker" ]; then

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import json
+import logging
 import math
 import os
 import shutil
@@ -37,6 +39,8 @@ from edge_runtime.engines.required import placement, verify_all
 from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EXIT_USAGE, ConfigurationError, EdgeRuntimeError, SpoolLocked
 from edge_runtime.spool.layout import hold
 from edge_runtime.yaml_schema import read_schema
+
+log = logging.getLogger(__name__)
 
 JSON, HTML, CONFIGURATION = "acceptance.json", "acceptance.html", "configuration.yaml"
 _FAILURES = (BenchFailed, DaemonFailed, EdgeRuntimeError, OSError, TimeoutError, subprocess.SubprocessError)
@@ -75,7 +79,30 @@ def run_site(options: argparse.Namespace) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
     except (ConfigurationError, OSError) as error:
         return _refuse(str(error), EXIT_USAGE)
-    return _accept(options, config, traffic)
+    if not os.access(options.out, os.W_OK):
+        return _refuse(f"--out {options.out}: no file can be written there", EXIT_USAGE)
+    with _alone(options.out) as alone:
+        if not alone:
+            return _refuse(f"--out {options.out}: another acceptance is writing into it", EXIT_USAGE)
+        return _accept(options, config, traffic)
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[bool]:
+    """Hold the acceptance folder, until this process ends at the latest; gives whether nobody else does."""
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        yield _locked(folder)
+    finally:
+        os.close(folder)
+
+
+def _locked(folder: int) -> bool:
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _refuse(text: str, code: int) -> int:
@@ -99,8 +126,8 @@ def _accept(options: argparse.Namespace, config: Config, traffic: Traffic | None
     document = record.document(ended.state, provenance)
     verdict, why = overall(record.budgets, ended.stopped)
     document["acceptance"] = {"verdict": verdict, "why": why}
-    _write(options.out, document, ended.tested)
     _print(document)
+    _write(options.out, document, ended.tested)
     print(f"{verdict}: {options.out / JSON} ({provenance['device']})")
     return EXIT_DONE if verdict == "pass" else EXIT_FAILURE
 
@@ -126,6 +153,10 @@ def _run(site: Site, record: Record) -> _Ended:
             record.problem("interrupted: what came later is missing")
         except _FAILURES as error:
             state, stopped = "failed", str(error) or type(error).__name__
+            record.problem(stopped)
+        except Exception as error:  # what was measured until then is kept
+            log.exception("edge-bench site failed")
+            state, stopped = "failed", f"an error of the suite itself: {type(error).__name__}: {error}"
             record.problem(stopped)
         run.collect()
         raw = yaml.safe_load(site.file.read_text())
@@ -208,6 +239,7 @@ def _write(out: Path, document: dict[str, Any], tested: Config) -> None:
         (out / HTML).write_text(page_of(document))
     except (BenchFailed, OSError) as error:
         document["problems"].append(f"{HTML} was not written: {error}")
+        print(f"problem: {document['problems'][-1]}")
     (out / JSON).write_text(json.dumps(document, indent=1) + "\n")
 
 

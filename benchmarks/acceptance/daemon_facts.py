@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.daemon import Daemon
+from benchmarks.record import BenchFailed
 from edge_runtime.config import Config, Pipeline
 from edge_runtime.domain import StageOutcome
 from edge_runtime.spool.spool import open_spool
@@ -18,9 +20,12 @@ FRAMES_OF_INFER = ("in_time", "late", "dropped", "superseded", "overtaken", "fai
 FRAMES_WITHOUT_RESULT = (*FRAMES_OF_INFER[1:], "unread", "lagging", "corrupt", "too_large")
 """What a frame can become that has no result in time. Frozen pictures are no new ones."""
 
+_ATTEMPTS = 3
+
 ENDED = ("delivered", "parked", "refused", "cancelled", "retired")
 _WHOLE = (StageOutcome.RAN.value, StageOutcome.NOT_NEEDED.value)
 _FRAMES = re.compile(r"^edge_video_frames_total{([^}]*)} (\S+)$", re.M)
+_TROUBLES = re.compile(r"^edge_(role_restarts|live_results_lost|live_results)_total{([^}]*)} (\S+)$", re.M)
 _SAMPLE = re.compile(r'(\w+)="([^"]*)"')
 
 _JOBS = (
@@ -87,11 +92,41 @@ def result_of(job: JobFacts, spool: Path, pipeline: Pipeline) -> ResultFacts | N
 
 
 def frames_by_outcome(daemon: Daemon, sources: Sequence[str]) -> dict[str, dict[str, int]]:
-    """How many frames of each source came to which end since the daemon's start."""
-    _, body = daemon.get("/metrics")
+    """How many frames of each source came to which end since the daemon's start.
+
+    Raises:
+        BenchFailed: the daemon does not say.
+    """
     found: dict[str, dict[str, int]] = {source: {} for source in sources}
-    for labels, value in _FRAMES.findall(body.decode()):
+    for labels, value in _FRAMES.findall(_metrics(daemon)):
         told = dict(_SAMPLE.findall(labels))
         if told["source"] in found:
             found[told["source"]][told["outcome"]] = int(float(value))
     return found
+
+
+def troubles_of(daemon: Daemon) -> list[str]:
+    """What the daemon itself counted as gone wrong since its start, a sentence each.
+
+    Raises:
+        BenchFailed: the daemon does not say.
+    """
+    found: Counter[str] = Counter()
+    for name, labels, value in _TROUBLES.findall(_metrics(daemon)):
+        told = dict(_SAMPLE.findall(labels))
+        if name == "role_restarts":
+            found[f"the role {told['role']} ended and was replaced: %d times"] += int(float(value))
+        elif name == "live_results_lost":
+            found[f"results of frames of {told['source']} that did not reach the live outputs: %d"] += int(float(value))
+        elif told["outcome"] in ("failed", "lost"):
+            found[f"results of frames that did not reach {told['destination']}: %d"] += int(float(value))
+    return [sentence % count for sentence, count in found.items() if count]
+
+
+def _metrics(daemon: Daemon) -> str:
+    """What is not counted must never look like nothing."""
+    for _ in range(_ATTEMPTS):
+        status, body = daemon.get("/metrics")
+        if status == 200:
+            return body.decode()
+    raise BenchFailed(f"the daemon gave no metrics (HTTP status {status}), so what became of frames is not known")

@@ -214,6 +214,7 @@ def _nothing_failed(measured: Measured, followed: Sequence[Followed]) -> Budget:
         if one.job is not None and one.result is not None and one.result.left_out:
             stages = ", ".join(one.result.left_out)
             wrong.append(f"job {one.job.id} of {one.job.pipeline} has no answer of {stages}")
+    wrong += measured.troubles
     for source, counts in measured.frames.items():
         if counts.get("failed"):
             wrong.append(f"{counts['failed']} frames of {source} failed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,8 +16,7 @@ LEFT_OUT = ("mqtt",)
 """Types of destinations that have no stand-in."""
 
 _LOCAL = "127.0.0.1"
-_USER_INFO = re.compile(r"//[^/@\s]*@")
-_SECRET = re.compile(r"(?i)\b([\w-]*(?:pass|token|secret|key|auth|user|credential)[\w-]*)([=: ]\s*)([^\s&]+)")
+_ADDRESS = re.compile(rf"(?i)\b([a-z][a-z0-9+.-]*)://(?!{re.escape(_LOCAL)}[:/])\S+")
 _PRIVATE = ("secret_file", "password_file", "user", "key", "certificate")
 _HIDDEN = "(removed)"
 
@@ -106,12 +106,10 @@ def without_secrets(config: Config) -> dict[str, Any]:
 
 
 def _source(video: Video) -> dict[str, Any]:
-    return {key: hide(text) for key, text in (("url", video.url), ("command", video.command)) if text is not None}
-
-
-def hide(text: str) -> str:
-    """An address or a command line without what looks like a credential."""
-    return _SECRET.sub(lambda m: f"{m[1]}{m[2]}{_HIDDEN}", _USER_INFO.sub(f"//{_HIDDEN}@", text))
+    """A file as it stands; of an address the scheme, of a command the program; the rest may hold a password."""
+    if video.command is not None:
+        return {"command": f"{shlex.split(video.command)[0]} {_HIDDEN}"}
+    return {"url": video.url if video.file is not None else f"{video.scheme}://{_HIDDEN}"}
 
 
 def _cleaned(value: Any) -> Any:
@@ -119,4 +117,4 @@ def _cleaned(value: Any) -> Any:
         return {key: _HIDDEN if key in _PRIVATE and one is not None else _cleaned(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
         return [_cleaned(one) for one in value]
-    return hide(value) if isinstance(value, str) and "://" in value else value
+    return _ADDRESS.sub(rf"\1://{_HIDDEN}", value) if isinstance(value, str) else value

@@ -8,10 +8,10 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
-from benchmarks.acceptance.daemon_facts import ENDED, JobFacts, frames_by_outcome, jobs_of
+from benchmarks.acceptance.daemon_facts import ENDED, JobFacts, frames_by_outcome, jobs_of, troubles_of
 from benchmarks.acceptance.replaced import Replaced, replacements
 from benchmarks.acceptance.seen import Measured, Site
 from benchmarks.acceptance.sender import Route, Sender, SentStudy, send_one
@@ -76,6 +76,7 @@ class SiteRun:
             sender.start()
         self._wait_for_the_end(time.monotonic() + site.seconds)
         self._wait_for_results()
+        self.measured.troubles = troubles_of(self._daemon)
 
     def collect(self) -> None:
         """Take what there is now, whether or not the run went to its end."""
@@ -90,7 +91,8 @@ class SiteRun:
         measured.arrived = self._stand_ins.arrived()
         measured.lines = {video.pipeline: self._stand_ins.lines(video.pipeline) for video in measured.config.video}
         if measured.frames_from:
-            self._count_frames()
+            with suppress(BenchFailed):  # a daemon that ended says no more: no frame was counted
+                self._count_frames()
 
     def _count_frames(self) -> None:
         if not self.measured.frames:

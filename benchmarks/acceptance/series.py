@@ -57,17 +57,28 @@ def load(name: str, work: Path) -> Sequence[Dataset]:
     """The series of a shipped name, or of a folder, then of a stand-in patient.
 
     Raises:
-        BenchFailed: there is none, or the folder holds more than one.
+        BenchFailed: there is none, one of its files cannot be sent, or the folder holds more than one.
     """
     if name in SHIPPED:
         return series_named(name, work)
     if not Path(name).is_dir():
         raise BenchFailed(f"series {name}: there is no such folder; shipped are {', '.join(SHIPPED)}")
+    for file in sorted(Path(name).glob("*.dcm")):
+        _check_readable(file)
     series = series_named(name, work)
     found = {str(one.get("SeriesInstanceUID", "")) for one in series}
     if len(found) != 1:
         raise BenchFailed(f"series {name} holds files of {len(found)} series; give a folder of one")
+    if len({str(one.SOPInstanceUID) for one in series}) < len(series):
+        raise BenchFailed(f"series {name} holds an instance twice: two files have the same SOP Instance UID")
     return [stand_in_patient(one) for one in series]
+
+
+def _check_readable(file: Path) -> None:
+    try:
+        read_header(file)
+    except DecodeRefused as error:
+        raise BenchFailed(f"{file} cannot be sent: {error}") from error
 
 
 def stand_in_patient(data_set: Dataset) -> Dataset:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.compare import NotAResult
 from benchmarks.measured import Budget
+from benchmarks.result_file import NotAResult
 from benchmarks.statistics import Interval, Target
 from converters.text_table import printable
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from benchmarks.child import bound
 from benchmarks.daemon import free_port
 from benchmarks.live.networks import NUMBER_BITS
 from benchmarks.record import BenchFailed
@@ -52,7 +53,7 @@ class Camera:
                                               frames_per_second)]  # fmt: skip
 
     def __enter__(self) -> Camera:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(bound(self._command), stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         if self._process.stdout.readline() != "ready\n":
             self._process.wait()

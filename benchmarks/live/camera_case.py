@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from benchmarks.child import bound
 from benchmarks.daemon import Daemon
 from benchmarks.live.camera import INSTALL, Camera, wait_until, why_no_camera, write_pictures
 from benchmarks.live.camera_result import NUMBER_STAGE, Said, Turn, edge_said, peer_said, turn_of
@@ -107,7 +108,7 @@ class CameraBench:
                 yield _watched(name, daemon.process, daemon.log)
             return
         log = self._work / f"{name}.log"
-        with log.open("ab") as said, subprocess.Popen(self._command(name), stdout=said, stderr=said) as process:
+        with log.open("ab") as said, subprocess.Popen(bound(self._command(name)), stdout=said, stderr=said) as process:
             try:
                 yield _watched(name, process, log)
             finally:

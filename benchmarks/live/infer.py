@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
+from benchmarks.child import bound
 from benchmarks.live.answer import Answers, answers_of
 from benchmarks.live.site import SOURCE
 from benchmarks.load.arrivals import fixed_rate
@@ -98,7 +99,7 @@ class LiveInfer:
         inherited = [theirs.fileno(), *self._channels.descriptors()]
         with theirs, self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, pass_fds=inherited, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+                bound(command), pass_fds=inherited, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
             )
         try:
             self._wait_ready()

@@ -206,7 +206,9 @@ class _Run:
             if error is not None:
                 self._error = self._error or error
             elif number in self._completed:
-                raise RuntimeError(f"query {number} is complete twice")
+                self._error = self._error or RuntimeError(f"query {number} is complete twice")
+                self._changed.notify_all()
+                raise self._error
             else:
                 self._completed[number] = now
             if self._settled():

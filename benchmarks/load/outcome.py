@@ -17,6 +17,9 @@ from benchmarks.load.arrivals import (
 LATE_SHARE = 0.1
 """Of the median latency: the p99 of the lags may be this much before the generator counts as late."""
 
+BEHIND_SHARE, BEHIND_LATENCIES = 0.1, 10
+"""Of an open loop's length, and of its shortest latency: answers later than both say that a queue grew."""
+
 
 @dataclass(frozen=True)
 class Answered:
@@ -84,4 +87,9 @@ class Loaded:
             if late > LATE_SHARE * median:
                 told = f"p99 of its lateness {1000 * late:.3g} ms, median latency {1000 * median:.3g} ms"
                 found.append(f"{mode}: the generator was late ({told}): a lower rate, or more free cores")
+        last = max(one.scheduled for one in self.queries) if self.load.mode.open_loop else math.inf
+        behind = self.seconds - last
+        if self.latencies and behind > BEHIND_SHARE * last and behind > BEHIND_LATENCIES * min(self.latencies):
+            found.append(f"{mode}: the system did not hold the rate (its last answer: {behind:.3g} s after the last "
+                         "arrival): latencies say how long the load was, not how fast the system is")  # fmt: skip
         return found

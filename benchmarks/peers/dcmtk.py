@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.child import bound
 from benchmarks.daemon import free_port
 from benchmarks.record import BenchFailed
 
@@ -93,7 +94,7 @@ class _Sender(threading.Thread):
         self.last_response_at = 0.0
         self.response_seconds: list[float] = []
         self.last_line = ""
-        self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen(bound(command), env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.start()
 
     def run(self) -> None:
@@ -130,7 +131,9 @@ def listening(command: Sequence[str], folder: Path, env: dict[str, str] | None =
     folder.mkdir(parents=True, exist_ok=True)
     log = folder.parent / f"{folder.name}.log"
     with log.open("ab") as out:
-        process = subprocess.Popen([*command, str(port)], env=env, stdout=out, stderr=out, start_new_session=True)
+        process = subprocess.Popen(
+            bound([*command, str(port)]), env=env, stdout=out, stderr=out, start_new_session=True
+        )
     try:
         _wait_until_open(process, port, log)
         yield port

@@ -17,6 +17,7 @@ from typing import Any
 
 import requests
 
+from benchmarks.child import bound
 from benchmarks.daemon import free_port
 from benchmarks.peers import dcmtk
 from benchmarks.record import BenchFailed
@@ -109,7 +110,7 @@ def receiver(
     running = Orthanc(*ports, folder / "orthanc.log")
     environment = {**dcmtk.environment(no_delay), "PYTHONPATH": os.pathsep.join(python_path)}
     with running.log.open("wb") as log:
-        process = subprocess.Popen(["Orthanc", str(configuration)], stdout=log, stderr=log, env=environment)
+        process = subprocess.Popen(bound(["Orthanc", str(configuration)]), stdout=log, stderr=log, env=environment)
     try:
         _wait_until_it_answers(running, process)
         yield running

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
+from benchmarks.child import bound
 from benchmarks.daemon import Daemon
 from benchmarks.peers import cold_ort, dcmtk
 from benchmarks.places import FolderPlace
@@ -175,7 +176,7 @@ class _Bench:
         moments_of: dict[str, float] = {}
         began = time.monotonic()
         with subprocess.Popen(
-            cold_ort.command(self._networks), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            bound(cold_ort.command(self._networks)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as script:
             assert script.stdout is not None and script.stderr is not None
             for line in script.stdout:

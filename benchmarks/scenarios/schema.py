@@ -179,8 +179,20 @@ class Convert:
 
 
 Scenario = (
-    Ingest | Idle | Study | Queue | Engine | Convert | Video | Overload | Mixed | Soak | Scaling
-    | ColdStart | IdleGap | PipelineScenario
+    Ingest
+    | Idle
+    | Study
+    | Queue
+    | Engine
+    | Convert
+    | Video
+    | Overload
+    | Mixed
+    | Soak
+    | Scaling
+    | ColdStart
+    | IdleGap
+    | PipelineScenario
 )
 KINDS: dict[str, type[Scenario]] = {
     "ingest": Ingest, "idle": Idle, "study": Study, "queue": Queue, "engine": Engine, "convert": Convert,

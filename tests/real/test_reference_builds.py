@@ -29,8 +29,8 @@ def test_a_figure_that_differs_is_told():
     ("name", "target", "precision"),
     [
         (CLASSIFIER, "onnxruntime", "int8"),
-        (DETECTOR, "tensorrt-rtx", "int8"),
-        (SEGMENTER, "tensorrt-rtx", "fp16"),
+        pytest.param(DETECTOR, "tensorrt-rtx", "int8", marks=pytest.mark.full),
+        pytest.param(SEGMENTER, "tensorrt-rtx", "fp16", marks=pytest.mark.full),
         (endoscopy.DETECTOR, "onnxruntime", "int8"),
         (endoscopy.SEGMENTER, "tensorrt-rtx", "int8"),
     ],

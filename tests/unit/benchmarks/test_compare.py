@@ -7,9 +7,10 @@ import math
 import pytest
 
 from benchmarks.cli import main
-from benchmarks.compare import NotComparable, by_chance, changes, compare, read_result
+from benchmarks.compare import NotComparable, by_chance, changes, compare
 from benchmarks.load.arrivals import Mode
 from benchmarks.record import Accelerator, Record
+from benchmarks.result_file import NotAResult, read_result
 from benchmarks.statistics import Target
 
 MACHINE = {"cpu_model": "Tested 9000", "cores": 2, "memory_bytes": 8, "machine": "x86_64", "python": "3.11.7"}
@@ -131,9 +132,9 @@ def test_too_few_blocks_of_latencies_give_no_verdict():
 
 
 def test_latencies_of_another_load_or_another_device_are_never_compared():
-    with pytest.raises(NotComparable, match="single-stream on the cpu in A and of server on the cpu in B"):
+    with pytest.raises(NotComparable, match="single-stream on the cpu in ms in A and of server on the cpu in ms in B"):
         compare(with_latencies(), with_latencies(mode=Mode.SERVER))
-    with pytest.raises(NotComparable, match="on the gpu in B"):
+    with pytest.raises(NotComparable, match="on the gpu in ms in B"):
         compare(with_latencies(), with_latencies(device=Accelerator.GPU))
 
 
@@ -161,3 +162,69 @@ def test_a_result_of_the_first_schema_version_is_still_read(tmp_path):
         del figure["device"]
     (tmp_path / "old.json").write_text(json.dumps(old))
     assert verdicts(read_result(tmp_path / "old.json"), result()) == ["no difference beyond the noise"]
+
+
+@pytest.mark.parametrize("sample", [math.nan, math.inf, -math.inf, True, "1", None, 10**400])
+def test_a_sample_that_is_no_finite_number_is_refused_and_never_judged(sample):
+    broken = result()
+    broken["figures"]["speed"]["samples"][2] = sample
+    with pytest.raises(NotAResult, match=r"speed: a sample is .*, and no finite number"):
+        compare(result(), broken)
+    slow = with_latencies()
+    slow["latencies"]["edge"]["rounds"][0][0] = sample
+    with pytest.raises(NotAResult, match="edge: a sample is"):
+        compare(with_latencies(), slow)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"figures": [1]}, {"figures": {"speed": "fast"}}, {"provenance": None}, {"reduced": "false"}]
+)
+def test_what_no_run_wrote_is_refused_in_a_sentence(changed, tmp_path, capsys):
+    for name, one in (("a", result()), ("b", result(**changed))):
+        (tmp_path / name).write_text(json.dumps(one))
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 2
+    assert "result of edge-bench run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"schema_version": 2, "figures": {}, "figures": {}}', "'figures' stands there twice"),
+        ("[" * 100_000, "cannot be read"),
+    ],
+)
+def test_a_file_that_says_two_things_or_nothing_is_refused(tmp_path, text, said):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(NotAResult, match=said):
+        read_result(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("changed", [{"unit": "slices/s"}, {"better": "lower"}])
+def test_figures_of_other_units_or_the_other_direction_are_not_compared(changed):
+    other = result()
+    other["figures"]["speed"].update(changed)
+    with pytest.raises(NotComparable, match="speed is of"):
+        compare(result(), other)
+
+
+def test_latencies_of_zero_have_no_ratio():
+    zero = with_latencies()
+    zero["latencies"]["edge"]["rounds"] = [[0.0] * 50] * 5
+    assert set(verdicts(zero, with_latencies())) == {"no ratio: a value is 0 or negative"}
+
+
+def test_a_system_that_leaves_queries_unanswered_is_not_better_for_it():
+    """What has no answer is slower than all that has one."""
+    fast = with_latencies(scale=0.5)
+    assert set(verdicts(with_latencies(), fast)) == {"B is better"}
+    fast["latencies"]["edge"]["unanswered"] = fast["latencies"]["edge"]["count"] // 20
+    p50, p99 = compare(with_latencies(), fast)
+    assert p50.verdict == "B is better", "a twentieth lost does not move the median much"
+    assert p99.verdict.startswith("no ratio: so many queries had no answer") and p99.median_b == math.inf
+
+
+def test_a_system_that_answered_nothing_is_not_left_out():
+    dead = with_latencies()
+    dead["latencies"]["edge"].update(rounds=[[], []], count=0, unanswered=40)
+    for one in compare(with_latencies(), dead):
+        assert one.verdict.startswith("no ratio: so many queries had no answer")

@@ -173,7 +173,16 @@ def test_late_results_are_neither_in_time_nor_delivered():
 def test_a_system_that_delivers_nothing_has_delivered_nothing():
     record = Record({}, reduced=False)
     overload.add_edge(record, "50 ms", played(), 0.05, possible=6.0)
-    assert set(figures(record).values()) == {0.0}
+    assert figures(record) == {"50 ms/edge, in time": 0.0, "50 ms/edge, delivered": 0.0}, "and no latency of 0"
+    assert record.problems == ["50 ms/edge: no frame had a result in a round, so there is no latency"]
+
+
+def test_frames_without_a_result_weaken_what_is_said_of_the_others():
+    for lost, problems in ((1, 0), (2, 1)):
+        record, whole = Record({}, reduced=False), played(*[20.0] * 100)
+        edge = dataclasses.replace(whole, results=whole.results[: 100 - lost], lags=(0.0,) * 100)
+        video.add_latencies(record, "25/s", edge, done(*[20.0] * 100))
+        assert len(record.problems) == problems
 
 
 def test_whatever_had_no_result_in_time_is_a_miss():

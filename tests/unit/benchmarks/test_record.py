@@ -123,3 +123,19 @@ def test_two_sizes_say_nothing_of_growth():
 def test_a_cost_that_is_not_positive_is_a_wrong_measurement():
     with pytest.raises(BenchFailed, match="streams 4"):
         Record({}, reduced=False).add_point("edge", "streams", 4, 0.0, "ms")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_figure_that_is_no_finite_number_is_a_wrong_measurement(value):
+    record = Record({}, False)
+    with pytest.raises(BenchFailed, match="speed"):
+        record.add("speed", value, "s", higher_is_better=False)
+    assert not record.figures
+
+
+def test_there_is_no_ratio_to_zero():
+    record = Record({}, False)
+    record.add("ours", 1.0, "s", higher_is_better=False)
+    record.add("theirs", 0.0, "s", higher_is_better=False)
+    with pytest.raises(BenchFailed, match="theirs was 0 s in a round"):
+        record.add_ratio("ours : theirs", ("ours", "theirs"), higher_is_better=False)

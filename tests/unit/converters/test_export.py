@@ -16,6 +16,8 @@ from torch import nn
 from converters.export import export
 from edge_runtime.errors import EngineRejected
 
+pytestmark = pytest.mark.real
+
 
 def state(network=None):
     return saved((network or classifier()).state_dict())

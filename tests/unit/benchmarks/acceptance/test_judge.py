@@ -132,3 +132,11 @@ def test_a_later_revision_of_a_study_takes_the_place_of_the_first(tmp_path):
     measured.jobs.append(dataclasses.replace(measured.jobs[0], revision=2, state="pending"))
     (one,) = follow(measured)
     assert one.seconds is None and one.job.revision == 2
+
+
+def test_a_role_that_ended_and_was_replaced_is_a_failure_though_every_study_was_in_time(tmp_path):
+    measured, raw = seen(tmp_path)
+    measured.troubles = ["the role infer ended and was replaced: 2 times"]
+    record, found = verdicts(measured, raw)
+    assert found == ["pass", "pass", "fail"]
+    assert measured.troubles[0] in record.budgets[FAILED].why

@@ -59,3 +59,18 @@ def test_the_sender_calls_itself_what_receiver_and_pipeline_let_in():
     assert callers_of(*site(Match(calling_ae_title=("CT09",)))).calling == "CT09"
     with pytest.raises(BenchFailed, match="calling_ae_title"):
         callers_of(*site(Match(calling_ae_title=("CT09",)), callers))
+
+
+def test_a_folder_with_a_file_that_cannot_be_sent_is_refused_and_the_file_named(tmp_path):
+    save_series(ball_series("one", slices=2), tmp_path / "s")
+    (tmp_path / "s" / "zz.dcm").write_bytes(b"no DICOM")
+    with pytest.raises(BenchFailed, match=r"zz\.dcm cannot be sent"):
+        load(str(tmp_path / "s"), tmp_path / "work")
+
+
+def test_a_folder_that_holds_an_instance_twice_is_refused(tmp_path):
+    """Its copies are one instance for the receiver, so what arrived could not be counted."""
+    save_series(ball_series("one", slices=2), tmp_path / "s")
+    (tmp_path / "s" / "zz.dcm").write_bytes(min((tmp_path / "s").iterdir()).read_bytes())
+    with pytest.raises(BenchFailed, match="an instance twice"):
+        load(str(tmp_path / "s"), tmp_path / "work")

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from support.bench_results import HOSTILE, PROVENANCE, budget, document, latencies
 
 from benchmarks.cli import main
-from benchmarks.compare import NotAResult
 from benchmarks.html import page
 from benchmarks.html.latency import steps
 from benchmarks.record import Mode, Record
+from benchmarks.result_file import NotAResult
 
 RESULTS = sorted((Path(__file__).parents[4] / "benchmarks" / "results").glob("*.json"))
 VOID = {"meta", "link", "br", "hr", "img"}

@@ -339,3 +339,26 @@ def test_a_call_that_does_not_return_is_told_when_closing(monkeypatch):
 def test_the_outcome_is_a_value():
     assert isinstance(simulated(ONE, lambda _: MILLISECOND), Loaded)
     assert simulated(CAMERA, lambda _: MILLISECOND) == simulated(CAMERA, lambda _: MILLISECOND)
+
+
+def test_a_rate_that_the_system_cannot_hold_is_told():
+    def sentences(rate):
+        with Called(lambda samples: time.sleep(0.005), workers=1) as system:
+            return " ".join(run_load(Load(Mode.FIXED_RATE, queries=60, rate=rate), system).shortfalls())
+
+    assert "did not hold the rate" in sentences(1000.0)
+    assert "did not hold the rate" not in sentences(20.0)
+
+
+def test_a_query_that_is_complete_twice_in_another_thread_ends_the_load():
+    class Twice:
+        def issue(self, query):
+            threading.Thread(target=self.answer, args=(query,)).start()
+
+        def answer(self, query):
+            query.complete()
+            with pytest.raises(RuntimeError, match="twice"):
+                query.complete()
+
+    with pytest.raises(RuntimeError, match="complete twice"):
+        run_load(Load(Mode.FIXED_RATE, queries=50, rate=200.0), Twice())

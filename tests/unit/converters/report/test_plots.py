@@ -14,6 +14,8 @@ from converters.report import plots
 from converters.report.model import LayerRow, NamedLatency, Size
 from converters.report.plots import draw
 
+pytestmark = pytest.mark.real
+
 HOSTILE = "a<b>&$x^2_$ -- \u4e2d\u6587 \x00 \\frac{" * 5
 
 
