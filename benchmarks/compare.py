@@ -27,10 +27,12 @@ _TOO_FEW, _NO_RATIO = "too few", "no ratio: a value is 0 or negative"
 _NO_ANSWER = "no ratio: so many queries had no answer that this percentile is one of them"
 
 SAME_MACHINE = ("cpu_model", "cores", "memory_bytes", "machine")
-SUBJECT = ("name", "config", "engines")
+SUBJECT = ("name", "config", "engine", "engines")
 """Keys of a scenario that say what is measured, not how: two results may differ in them, and it is said."""
 COMPARED_PERCENTILES = (50.0, 99.0)
 """Of raw latencies."""
+_SAME_RATE = 0.1
+"""Open loops whose rates differ by more say nothing of each other: the faster one may just have been asked for more."""
 WORTH_KNOWING = ("python", "kernel", "packages", "dcmtk", "git_commit", "configuration_sha256", "engines")
 
 
@@ -97,8 +99,19 @@ def changes(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
     for key in WORTH_KNOWING:
         first, second = a["provenance"].get(key), b["provenance"].get(key)
         if first != second:
-            found.append(f"{key} differs: {_brief(first, second)} in A, {_brief(second, first)} in B")
+            told = (_brief(first, second), _brief(second, first))
+            if key == "engines" and all(isinstance(one, dict) for one in told):
+                told = (_engines(told[0]), _engines(told[1]))
+            found.append(f"{key} differs: {told[0]} in A, {told[1]} in B")
     return found
+
+
+def _engines(engines: dict[str, Any]) -> str:
+    """Engines in a few words each."""
+    return ", ".join(
+        f"{name} {one.get('precision', '')} {one.get('backend', '')} {one.get('sha256', '')[:8]}"
+        for name, one in engines.items()
+    )
 
 
 def _reasons(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
@@ -141,7 +154,7 @@ def _difference(name: str, a: dict[str, Any], b: dict[str, Any]) -> Difference:
         return Difference(name, a["unit"], a.get("device", "cpu"), middle_a, middle_b, math.nan, nothing, _NO_RATIO)
     with np.errstate(divide="ignore", invalid="ignore"):
         interval = ratio_interval(of_b, of_a)
-    few = _too_few(len(of_a), len(of_b), MINIMUM_TO_COMPARE, "samples")
+    few = _other_rate(a, b) or _too_few(len(of_a), len(of_b), MINIMUM_TO_COMPARE, "samples")
     verdict = few or _verdict(middle_b / middle_a, interval, higher_is_better=a["better"] == "higher")
     return Difference(
         name, a["unit"], a.get("device", "cpu"), middle_a, middle_b, middle_b / middle_a, interval, verdict
@@ -159,6 +172,7 @@ def _of_latencies(name: str, a: dict[str, Any], b: dict[str, Any], percent: floa
     with np.errstate(divide="ignore", invalid="ignore"):  # a bound may be nothing: then there is no verdict
         interval = block_ratio_interval(rounds_b, rounds_a, percent)
     few = _too_few(len(blocks(a["rounds"])), len(blocks(b["rounds"])), MINIMUM_BLOCKS, "blocks of latencies")
+    few = _other_rate(a, b) or few
     verdict = few or _verdict(value_b / value_a, interval, higher_is_better=False)
     return Difference(told, a["unit"], a["device"], value_a, value_b, value_b / value_a, interval, verdict)
 
@@ -168,6 +182,13 @@ def _with_unanswered(one: dict[str, Any]) -> list[list[float]]:
     filled = [each for each in one["rounds"] if each] or [[]]
     shares = np.diff(np.linspace(0, one["unanswered"], len(filled) + 1).round().astype(int))
     return [[*each, *[math.inf] * int(share)] for each, share in zip(filled, shares, strict=True)]
+
+
+def _other_rate(a: dict[str, Any], b: dict[str, Any]) -> str:
+    asked_a, asked_b = a.get("rate"), b.get("rate")
+    if asked_a is None or asked_b is None or abs(asked_b / asked_a - 1) <= _SAME_RATE:
+        return ""
+    return f"no verdict: A was asked {asked_a:.4g} a second, B {asked_b:.4g}; let the scenario name one rate"
 
 
 def _too_few(of_a: int, of_b: int, needed: int, what: str) -> str:

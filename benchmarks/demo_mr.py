@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.daemon import Daemon
 from benchmarks.demo import Steps, build_engines, save_pictures, seconds_between, segments_of, wait_for_results
 from benchmarks.heads import BRAIN, HEAD, brain_on_series, dice, load_nifti, write_mr_series
+from benchmarks.peers import dcmtk
 
 CONFIG = Path("examples/mr-brain.yaml")
 NETWORKS = ("mr-brain-locator", "mr-brain-segmenter")
@@ -21,7 +22,7 @@ RESULTS = Path("demo-results/mr-brain")
 def send(series: Path, port: int) -> None:
     """Send with DCMTK, as a scanner would."""
     command = ["storescu", "-aet", "MR01", "-aec", "EDGE", "--scan-directories", "127.0.0.1", str(port), str(series)]
-    subprocess.run(command, check=True)
+    subprocess.run(command, check=True, env=dcmtk.environment(no_delay=False))
 
 
 def print_findings(result: dict[str, Any], overlap: float, reference_ml: float) -> None:

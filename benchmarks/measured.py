@@ -32,6 +32,7 @@ class Latencies:
     rounds: list[list[float]] = field(default_factory=list)
     warm_up: int = 0
     unanswered: int = 0
+    rates: list[float] = field(default_factory=list)  # queries a second that were asked for, of open loops
 
     def document(self) -> dict[str, Any]:
         """For the result: raw, and the summary over all rounds."""
@@ -40,6 +41,8 @@ class Latencies:
             "mode": self.mode, "device": self.device.value, "unit": "ms", "warm_up": self.warm_up,
             "unanswered": self.unanswered, "count": len(samples),
         }  # fmt: skip
+        if self.rates:
+            told["rate"] = statistics.median(self.rates)
         if samples:
             summary = statistics.summary(samples)
             told["summary"] = {n: {"value": q.value, "interval": _pair(q.interval)} for n, q in summary.items()}

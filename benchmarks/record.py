@@ -36,6 +36,7 @@ class Figure:
     target: Target | None = None
     of: tuple[str, str] | None = None
     device: Accelerator = Accelerator.CPU
+    rates: list[float] = field(default_factory=list)  # queries a second that were asked for, of open loops
 
     def document(self, reduced: bool) -> dict[str, Any]:
         """The figure for the result: raw samples, median with interval, target and verdict."""
@@ -43,6 +44,8 @@ class Figure:
             "unit": self.unit, "better": "higher" if self.higher_is_better else "lower", "samples": self.samples,
             "device": self.device.value,
         }  # fmt: skip
+        if self.rates:
+            document["rate"] = statistics.median(self.rates)
         if self.of is not None:
             document["of"] = list(self.of)
         if self.samples:
@@ -84,8 +87,9 @@ class Record:
         higher_is_better: bool,
         target: Target | None = None,
         device: Accelerator = Accelerator.CPU,
+        rate: float | None = None,
     ) -> None:
-        """Add the sample of a round.
+        """Add the sample of a round. `rate`: queries a second that were asked for, where it is of an open loop.
 
         Raises:
             BenchFailed: it is no finite number.
@@ -94,6 +98,7 @@ class Record:
             raise BenchFailed(f"{name}: {value} {unit} was measured")
         figure = self.figures.setdefault(name, Figure(unit, higher_is_better, target=target, device=device))
         figure.samples.append(value)
+        figure.rates += [] if rate is None else [rate]
 
     def add_ratio(
         self, name: str, of: tuple[str, str], *, higher_is_better: bool, target: Target | None = None
@@ -125,8 +130,9 @@ class Record:
         device: Accelerator = Accelerator.CPU,
         warm_up: int = 0,
         unanswered: int = 0,
+        rate: float | None = None,
     ) -> None:
-        """Add the raw latencies of a round, in seconds.
+        """Add the raw latencies of a round, in seconds. `rate`: queries a second that were asked for.
 
         Raises:
             BenchFailed: the name already has latencies of another mode or device: the two say different things.
@@ -137,12 +143,13 @@ class Record:
         kept.rounds.append([round(1000 * one, 4) for one in seconds])
         kept.warm_up += warm_up
         kept.unanswered += unanswered
+        kept.rates += [] if rate is None else [rate]
 
     def add_loaded(self, name: str, loaded: Loaded, *, device: Accelerator = Accelerator.CPU) -> None:
         """Add what a load gave, as a round; where it falls short of LoadGen's minima, that is a problem."""
         self.add_latencies(
             name, loaded.load.mode, loaded.latencies, device=device, warm_up=loaded.warm_up,
-            unanswered=loaded.unanswered,
+            unanswered=loaded.unanswered, rate=loaded.load.rate,
         )  # fmt: skip
         for shortfall in loaded.shortfalls():
             self.problem(f"{name}: {shortfall}")
@@ -229,7 +236,7 @@ def _table(figures: Mapping[str, Any]) -> str:
         low, high = figure["interval_95"]
         target = figure.get("target")
         bound = "" if target is None else f"{'>=' if target['at_least'] else '<='} {target['bound']:g}"
-        interval = f"{_short(low)} .. {_short(high)}"
+        interval = "none (1 sample)" if len(figure["samples"]) == 1 else f"{_short(low)} .. {_short(high)}"
         unit = "" if figure["unit"] == "ratio" else figure["unit"]
         rows.append((name, _short(figure["median"]), interval, unit, bound, figure.get("verdict", "")))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -75,11 +75,11 @@ def _rows(figures: Mapping[str, Any]) -> Iterator[str]:
 
 def _row(name: str, figure: Mapping[str, Any]) -> str:
     unit = "" if figure["unit"] == "ratio" else f" {figure['unit']}"
-    low, high = figure["interval_95"]
+    interval = "none" if len(figure["samples"]) == 1 else "{:.3g} .. {:.3g}".format(*figure["interval_95"])
     target = figure.get("target")
     bound = "" if target is None else f"{'>=' if target['at_least'] else '<='} {target['bound']:g}"
     found, verdict = f"{figure['median']:.3g}{unit} ({len(figure['samples'])})", figure.get("verdict", "")
-    return f"| {name} | {found} | {low:.3g} .. {high:.3g} | {bound} | {verdict} |"
+    return f"| {name} | {found} | {interval} | {bound} | {verdict} |"
 
 
 def _curve(curve: Mapping[str, Any]) -> str:

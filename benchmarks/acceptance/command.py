@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,15 @@ from benchmarks.record import Accelerator, BenchFailed, Record, State
 from benchmarks.site import RESERVE_BYTES, read_site
 from edge_runtime.config import Config
 from edge_runtime.engines.required import placement, verify_all
-from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EXIT_USAGE, ConfigurationError, EdgeRuntimeError, SpoolLocked
+from edge_runtime.errors import (
+    EXIT_DONE,
+    EXIT_FAILURE,
+    EXIT_UNAVAILABLE,
+    EXIT_USAGE,
+    ConfigurationError,
+    EdgeRuntimeError,
+    SpoolLocked,
+)
 from edge_runtime.spool.layout import hold
 from edge_runtime.yaml_schema import read_schema
 
@@ -68,6 +77,8 @@ def run_site(options: argparse.Namespace) -> int:
     there = [options.out / name for name in (JSON, HTML, CONFIGURATION) if (options.out / name).exists()]
     if there:
         return _refuse(f"{there[0]} is there already: give another --out, nothing is overwritten", EXIT_USAGE)
+    if find_spec("matplotlib") is None:
+        return _refuse("the acceptance page needs matplotlib; run: pip install 'edge-runtime[bench]'", EXIT_UNAVAILABLE)
     try:
         config = read_schema(Config, options.config)
         verify_all(config)
@@ -158,6 +169,10 @@ def _run(site: Site, record: Record) -> _Ended:
             log.exception("edge-bench site failed")
             state, stopped = "failed", f"an error of the suite itself: {type(error).__name__}: {error}"
             record.problem(stopped)
+        if state == "failed" and run.measured.log is not None and run.measured.log.exists():
+            record.details["the daemon's log, last lines"] = run.measured.log.read_text(errors="replace").splitlines()[
+                -50:
+            ]
         run.collect()
         raw = yaml.safe_load(site.file.read_text())
         judge(run.measured, raw, record, _device(record), state == "complete")

@@ -53,8 +53,10 @@ def judge(measured: Measured, raw: Mapping[str, Any], record: Record, device: Ac
     if config.series_pipelines:
         record.add_budget(_nothing_lost(followed))
     record.add_budget(_nothing_failed(measured, followed))
-    why = f"the configuration has no key for it; it took {measured.ready_seconds:.1f} s, engines warmed"
-    ready = Budget("ready after the start", "", None, False, "s", measured.ready_seconds, None, 1, "no budget", why)
+    took = measured.ready_seconds
+    told = "the daemon was not ready when the run ended" if took is None else f"it took {took:.1f} s, engines warmed"
+    why = f"the configuration has no key for it; {told}"
+    ready = Budget("ready after the start", "", None, False, "s", took, None, 1, "no budget", why)
     record.add_budget(ready)
     _lateness(measured, record)
 
@@ -158,9 +160,7 @@ def _frames(measured: Measured, record: Record, video: Video, bound: Bound, devi
     in_time = counts.get("in_time", 0)
     missed = sum(counts.get(outcome, 0) for outcome in FRAMES_WITHOUT_RESULT)
     why = "" if in_time + missed else "no frame came: is the source there?"
-    state = measured.source_states.get(video.name, "live")
-    if state != "live":
-        record.problem(f"{name}: the source was {state} at the end; frames that it does not send are not counted")
+    record.add_budget(_source_stayed(measured, video, name))
     if counts.get("frozen"):
         record.problem(f"{name}: {counts['frozen']} pictures were frozen and are not counted; look at the source")
     record.add_budget(judge_frames(f"{name}: capture to result", bound, in_time, in_time + missed, why))
@@ -181,6 +181,15 @@ def _frames(measured: Measured, record: Record, video: Video, bound: Bound, devi
             if stage["outcome"] == "ran":
                 stages[stage["name"]].append(stage["seconds"])
     record.add_stages(name, stages)
+
+
+def _source_stayed(measured: Measured, video: Video, name: str) -> Budget:
+    """A source that goes sends no frames that could be late: it must not look better for it."""
+    state = measured.source_states.get(video.name)
+    losses = measured.source_losses.get(video.name, 0)
+    wrong = [f"it was {state} at the end"] if state not in (None, "live") else []
+    wrong += [f"it ended or could not be opened {losses} times"] if losses else []
+    return judge_none(f"{name}: the source stays", "losses", wrong, 0 if state is None else 1)
 
 
 def _captured(line: Mapping[str, Any]) -> float:

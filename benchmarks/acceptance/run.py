@@ -21,7 +21,7 @@ from benchmarks.acceptance.traffic import EVEN, SeriesTraffic
 from benchmarks.daemon import Daemon
 from benchmarks.record import BenchFailed, Record
 from edge_runtime.config import Config, Pipeline
-from edge_runtime.metrics import SOURCE_STATES
+from edge_runtime.metrics import CONNECT_OUTCOMES, SOURCE_STATES
 from edge_runtime.spool.layout import Layout
 from edge_runtime.yaml_schema import read_schema
 
@@ -68,6 +68,7 @@ class SiteRun:
         self._begin_examinations()
         self._warm_up(routes)
         self._before = frames_by_outcome(self._daemon, [video.name for video in site.config.video])
+        self._losses_before = self._losses()
         self.measured.frames_from = time.time()
         for pipeline, traffic in self.measured.traffic.items():
             sender = Sender(routes[pipeline], traffic, site.seconds, site.work)
@@ -99,10 +100,24 @@ class SiteRun:
             now = frames_by_outcome(self._daemon, list(self._before))
             self.measured.frames_until = time.time()
             self.measured.source_states = {source: self._state(source) for source in self._before}
+            self.measured.source_losses = {
+                source: count - self._losses_before[source] for source, count in self._losses().items()
+            }
             self.measured.frames = {
                 source: {outcome: count - self._before[source].get(outcome, 0) for outcome, count in counts.items()}
                 for source, counts in now.items()
             }
+
+    def _losses(self) -> dict[str, int]:
+        """How often each source ended or could not be opened; the end of a file that begins again is no loss."""
+        found = {}
+        for video in self.measured.config.video:
+            usual = ("opened", "ended") if video.loop else ("opened",)
+            outcomes = [outcome for outcome in CONNECT_OUTCOMES if outcome not in usual]
+            name = "edge_video_connects_total"
+            lost = [self._daemon.metric(name, source=video.name, outcome=outcome) for outcome in outcomes]
+            found[video.name] = int(sum(lost))
+        return found
 
     def _state(self, source: str) -> str:
         of = [one for one in SOURCE_STATES if self._daemon.metric("edge_video_state", source=source, state=one)]
@@ -229,11 +244,9 @@ class SiteRun:
         for study in studies:
             waited = time.time() - study.last_response_at
             if study.acknowledged and (study.study_uid, study.pipeline) not in taken and waited > _UNMATCHED_SECONDS:
-                unmatched = self._daemon.metric("edge_spool_instances", state="unmatched")
                 raise BenchFailed(
-                    f"pipeline {study.pipeline} did not take the series that it was sent ({unmatched:.0f} instances "
-                    "match no pipeline): the series of the traffic shape does not fit pipelines."
-                    f"{study.pipeline}.match; name one that does"
+                    f"pipeline {study.pipeline} did not take the series that it was sent: the series of the traffic "
+                    f"shape does not fit pipelines.{study.pipeline}.match; name one that does"
                 )
 
     def _say(self, text: str) -> None:

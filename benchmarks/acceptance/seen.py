@@ -40,9 +40,10 @@ class Measured:
     frames_from: float = 0.0  # Unix seconds
     frames_until: float = 0.0
     source_states: dict[str, str] = field(default_factory=dict)  # then
+    source_losses: dict[str, int] = field(default_factory=dict)  # how often a source ended or could not be opened
     troubles: list[str] = field(default_factory=list)  # what the daemon counted as gone wrong, warm-up included
     lines: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by pipeline
     ended_at: float = 0.0
-    ready_seconds: float = 0.0
+    ready_seconds: float | None = None  # None: it was not ready
     log: Path | None = None
     spool: Path | None = None

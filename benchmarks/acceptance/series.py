@@ -10,14 +10,13 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from benchmarks.record import BenchFailed
-from benchmarks.scenarios.series import CT_PHANTOM, CT_PHANTOM_NEGATIVE, MR_HEAD, series_named
+from benchmarks.scenarios.series import CT_PHANTOM, MR_HEAD, SHIPPED_SERIES, series_named
 from benchmarks.slices import write_again
 from edge_runtime.assemble.header import read_header
 from edge_runtime.assemble.match import matches
 from edge_runtime.config import Config, Pipeline
 from edge_runtime.errors import DecodeRefused
 
-SHIPPED = (CT_PHANTOM, CT_PHANTOM_NEGATIVE, MR_HEAD)
 _CANDIDATES = (CT_PHANTOM, MR_HEAD)
 
 _NAME, _ID = "Acceptance^Test", "ACCEPTANCE"
@@ -59,10 +58,10 @@ def load(name: str, work: Path) -> Sequence[Dataset]:
     Raises:
         BenchFailed: there is none, one of its files cannot be sent, or the folder holds more than one.
     """
-    if name in SHIPPED:
+    if name in SHIPPED_SERIES:
         return series_named(name, work)
     if not Path(name).is_dir():
-        raise BenchFailed(f"series {name}: there is no such folder; shipped are {', '.join(SHIPPED)}")
+        raise BenchFailed(f"series {name}: there is no such folder; shipped are {', '.join(SHIPPED_SERIES)}")
     for file in sorted(Path(name).glob("*.dcm")):
         _check_readable(file)
     series = series_named(name, work)

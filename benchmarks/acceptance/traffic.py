@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from benchmarks.load.arrivals import Mode, fixed_rate, poisson
+from benchmarks.scenarios.series import SHIPPED_SERIES
 from edge_runtime.config import Config
 from edge_runtime.errors import ConfigurationError
 from edge_runtime.yaml_schema import read_schema
@@ -68,6 +70,19 @@ class Traffic:
         return next((one for one in self.series if one.pipeline == pipeline), None)
 
 
+def _no_series(name: str) -> str | None:
+    """Why a name is neither a shipped series nor a folder of files; None: it is."""
+    folder = Path(name)
+    if name in SHIPPED_SERIES or any(folder.glob("*.dcm")):
+        return None
+    if not folder.is_dir():
+        near = get_close_matches(name, SHIPPED_SERIES, 1)
+        meant = f"did you mean {near[0]}?" if near else f"shipped are {', '.join(SHIPPED_SERIES)}"
+        return f"there is no such folder; {meant}"
+    below = sum(one.is_dir() for one in folder.iterdir())
+    return "it holds no .dcm file" + (f", but {below} folders: name one of them" if below else "")
+
+
 def read_traffic(path: Path, config: Config) -> Traffic:
     """Read the file and hold it against the configuration.
 
@@ -80,6 +95,8 @@ def read_traffic(path: Path, config: Config) -> Traffic:
         if one.pipeline not in known:
             names = ", ".join(sorted(known)) or "none"
             raise ConfigurationError(f"{path}: series: no pipeline {one.pipeline!r} takes series; there are: {names}")
+        if (why := _no_series(one.series)) is not None:
+            raise ConfigurationError(f"{path}: series: {one.series}: {why}")
     sources = {video.name for video in config.video}
     for name, file in traffic.videos.items():
         if name not in sources:

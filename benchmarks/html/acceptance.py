@@ -72,10 +72,27 @@ def overall(state: str, reduced: bool, budgets: Sequence[Budget]) -> Verdict:
     """The verdict: pass only where the run is whole, there is a budget, and every one was passed."""
     judged = [one for one in budgets if one.verdict != "no budget"]
     passed = sum(one.verdict == "pass" for one in judged)
-    doubts = [f"it is {state}"] if state != "complete" else []
-    doubts += ["it is a reduced run, which proves only that the parts work"] if reduced else []
-    if budgets:
-        word, sentences = rules.overall(budgets, " and ".join(doubts))
-    else:
-        word, sentences = "not judged", ["no budget in the configuration was judged by this run"]
+    if not budgets:
+        return Verdict("not judged", ("no budget in the configuration was judged by this run",), 0, 0)
+    word, sentences = rules.overall(budgets, "" if state == "complete" else state)
+    why = {f"fail: {one.name}": f"fail: {failing(one)}" for one in budgets if one.verdict == "fail"}
+    sentences = [why.get(one, one) for one in sentences]
+    if reduced:
+        told = "it is a reduced run, which proves only that the parts work"
+        word, sentences = ("not judged", [told]) if word == "pass" else (word, [*sentences, told])
     return Verdict(word, tuple(sentences), passed, len(judged))
+
+
+def failing(budget: Budget) -> str:
+    """A budget that was not kept, and why."""
+    return f"{budget.name}: {budget.why}" if budget.why else budget.name
+
+
+def fewest_studies(budgets: Sequence[Budget]) -> int | None:
+    """By how many studies the budget with the fewest was judged; None: none is of studies."""
+    of_studies = [one for one in budgets if one.verdict != "no budget" and _is_of_studies(one)]
+    return min((one.samples for one in of_studies), default=None)
+
+
+def _is_of_studies(budget: Budget) -> bool:
+    return budget.of.startswith("pipelines.") and budget.of.endswith(".deadline_seconds") and budget.unit == "s"

@@ -19,6 +19,8 @@ SYMBOLS = {
 }
 NO_SYMBOL = "\u2013"
 _CLASSES = {_GOOD: "good", _BAD: "bad"}
+WHOLE_WORD = 16
+"""Letters of a word in a table's heading that is not broken: a longer one would make the page too wide."""
 
 
 def element(tag: str, *content: Content, **attributes: str) -> Element:
@@ -57,9 +59,14 @@ def mark(verdict: str) -> Element:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Content]], caption: str) -> Element:
     """A table; on a narrow page each row becomes a card, whose cells carry the heading of their column."""
-    head = element("thead", element("tr", *(element("th", text, scope="col") for text in header)))
+    head = element("thead", element("tr", *map(_heading, header)))
     body = element("tbody", *(_row(header, row) for row in rows))
     return element("table", element("caption", caption), head, body)
+
+
+def _heading(text: str) -> Element:
+    long = max(map(len, text.split()), default=0) > WHOLE_WORD
+    return element("th", text, scope="col", **({"class_": "long"} if long else {}))
 
 
 def _row(header: Sequence[str], cells: Sequence[Content]) -> Element:
@@ -78,11 +85,13 @@ def number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
-def between(interval: Interval | tuple[float, float] | None) -> str:
-    """An interval for a reader."""
+def between(interval: Interval | tuple[float, float] | None, samples: int = 0) -> str:
+    """An interval for a reader. `samples`: of how many it is, where that is known; one sample has none."""
     if interval is None:
         return "none"
     low, high = (interval.low, interval.high) if isinstance(interval, Interval) else interval
+    if samples == 1 and low == high:
+        return "none (1 sample)"
     return f"{number(low)} .. {number(high)}"
 
 

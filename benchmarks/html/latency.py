@@ -72,7 +72,9 @@ def _group(device: str, group: Sequence[Latency], bounds: Mapping[str, float]) -
         caption += "Below: share of queries by latency."
         if bounds:
             caption += " Thick dashed line: " + "; ".join(f"{name}, {number(at)} ms" for name, at in bounds.items())
-        parts.append(plots.figure(label, lambda made: _draw(made, shown, bounds, mode), 5.2, caption))
+        parts.append(
+            plots.figure(label, lambda made: _draw(made, shown, bounds, mode), 5.2 + 0.17 * len(shown), caption)
+        )
     return element("div", *parts, _summary(device, group), class_="case")
 
 
@@ -99,7 +101,7 @@ def _draw(made: Any, group: Sequence[Latency], bounds: Mapping[str, float], mode
     above.set(ylim=(0, 102), ylabel="answered (%)")
     below.set(ylabel="queries (%)", xlabel=f"latency (ms), mode {mode}")
     below.set_ylim(bottom=0)
-    plots.legend(above, loc="lower right")
+    plots.legend_above(above)
     if log:
         plots.logarithmic(below.xaxis)
 

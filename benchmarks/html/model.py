@@ -15,6 +15,9 @@ from converters.text_table import printable
 STATES = ("complete", "interrupted", "failed")
 VERDICTS = ("pass", "fail", "no budget", "too few samples")
 
+STOPPED = "the run did not go to its end: "
+"""How the verdict of `edge-bench site` begins to say so."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -65,7 +68,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Span:
-    """A part of what happened to one image; ms from its arrival on."""
+    """A part of what happened to one image; ms from the start on."""
 
     lane: str
     name: str
@@ -114,6 +117,7 @@ class Result:
     state: str
     reduced: bool
     scenario: Mapping[str, Any]
+    stopped: str  # why the run did not go to its end, where the result says so apart from its problems
     problems: tuple[str, ...]
     notes: tuple[str, ...]
     figures: tuple[Figure, ...]
@@ -152,6 +156,7 @@ def _result(of: Mapping[str, Any]) -> Result:
         state=of["state"],
         reduced=of["reduced"],
         scenario=dict(of["scenario"]),
+        stopped=_stopped(of.get("acceptance", {})),
         problems=tuple(map(str, of["problems"])),
         notes=tuple(map(str, of.get("notes", ()))),
         figures=tuple(_figure(name, one) for name, one in of["figures"].items()),
@@ -165,6 +170,11 @@ def _result(of: Mapping[str, Any]) -> Result:
         details=dict(of.get("details", {})),
         provenance=dict(of["provenance"]),
     )
+
+
+def _stopped(acceptance: Mapping[str, Any]) -> str:
+    why = [str(one) for one in acceptance.get("why", ())]
+    return next((one.removeprefix(STOPPED) for one in why if one.startswith(STOPPED)), "")
 
 
 def _figure(name: str, of: Mapping[str, Any]) -> Figure:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 from benchmarks.html import acceptance, plots, sections
 from benchmarks.html.elements import element
+from benchmarks.html.headline import headline, title
 from benchmarks.html.latency import latencies
 from benchmarks.html.model import parse
 from benchmarks.html.scaling import scaling
@@ -34,12 +35,13 @@ def page(document: Mapping[str, Any], name: str) -> str:
     result = parse(document)
     budgets = acceptance.rows(result)
     verdict = acceptance.overall(result.state, result.reduced, budgets)
+    said = headline(result, verdict, budgets)
     body = element(
         "body",
-        sections.head(result, verdict, name),
+        sections.head(result, said, name),
         element(
             "main",
-            sections.acceptance(budgets, verdict),
+            *sections.acceptance(budgets, verdict),
             *sections.figures(result),
             *latencies(result),
             *timing(result),
@@ -47,14 +49,13 @@ def page(document: Mapping[str, Any], name: str) -> str:
             sections.sources(result, name),
         ),
     )
-    title = f"{result.scenario.get('name', 'benchmark')}: {verdict.word}"
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", **{"http-equiv": "Content-Security-Policy", "content": _POLICY}),
         element("link", rel="icon", href="data:,"),
-        element("title", title),
+        element("title", f"{title(result)}: {said.short}"),
         element("style", CSS),
     )
     root = element("html", head, body, lang="en")

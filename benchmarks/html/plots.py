@@ -71,6 +71,11 @@ def legend(axes: Any, **options: Any) -> None:
     axes.legend(fontsize=8.5, **options)
 
 
+def legend_above(axes: Any) -> None:
+    """The names of the series above the axes, where they hide nothing."""
+    legend(axes, loc="lower left", bbox_to_anchor=(0.0, 1.0), borderaxespad=0.2)
+
+
 def named(text: str, most: int = 60) -> str:
     """A name for a plot, shortened in the middle: the ends tell it from others.
 

@@ -18,6 +18,10 @@ _WORDS = {
 }
 
 
+ROOM = 1.1
+"""Height of the axis over the highest point."""
+
+
 def scaling(result: Result) -> list[Element]:
     """A part with one plot for each case; nothing where no curve was measured."""
     groups: dict[tuple[str, str, str], list[Curve]] = {}
@@ -38,7 +42,13 @@ def _case(case: str, curves: Sequence[Curve]) -> list[Content]:
     label = f"Cost of one unit of {case} over {first.axis}: " + ", ".join(f"{c.name} {c.growth}" for c in curves)
     rows = [_growth(curve) for curve in curves]
     points: list[list[Content]] = [
-        [curve.name, number(point.size), number(point.median), between(point.interval), str(point.samples)]
+        [
+            curve.name,
+            number(point.size),
+            number(point.median),
+            between(point.interval, point.samples),
+            str(point.samples),
+        ]
         for curve in curves
         for point in curve.points
     ]
@@ -72,7 +82,8 @@ def _draw(made: Any, curves: Sequence[Curve]) -> None:
         look = plots.series(order)
         axes.errorbar([point.size for point in points], medians, [below, above], marker="o", markersize=4, capsize=3,
                       label=label, **look)  # fmt: skip
-    axes.set_ylim(bottom=0)
+    highest = max(max(point.median, point.interval.high) for curve in curves for point in curve.points)
+    axes.set_ylim(0, ROOM * highest or 1)  # the topmost mark is whole, also where all are alike
     axes.set(xlabel=plots.named(curves[0].axis), ylabel=plots.named(curves[0].unit, 30))
     sizes = sorted({point.size for curve in curves for point in curve.points})
     if sizes[0] > 0:

@@ -22,10 +22,11 @@ from benchmarks.html.elements import (
     section,
     table,
 )
+from benchmarks.html.headline import SITE, Headline, load, targets, title
 from benchmarks.html.model import Figure, Result
 from benchmarks.measured import Budget
 
-_CLASSES = {"pass": "good", "fail": "bad", "not judged": "open"}
+_SYMBOLS = {"good": SYMBOLS["pass"], "bad": SYMBOLS["fail"], "open": NO_SYMBOL}
 _STATES = {
     "complete": "complete",
     "interrupted": "interrupted: what was measured until then is shown, the rest is missing",
@@ -34,7 +35,7 @@ _STATES = {
 LONGEST_LIST = 12
 
 
-def head(result: Result, verdict: Verdict, name: str) -> Element:
+def head(result: Result, said: Headline, name: str) -> Element:
     """Who, when, where, the verdict at a glance, and every problem."""
     facts = {
         "State": _STATES[result.state],
@@ -43,7 +44,10 @@ def head(result: Result, verdict: Verdict, name: str) -> Element:
         "Commit": result.provenance.get("git_commit") or "not recorded",
         "Result file": f"{name}, with every raw sample",
     }
-    made = element("header", element("h1", f"Benchmark report: {_scenario(result)}"), _at_a_glance(result, verdict))
+    made = element("header", element("h1", title(result)))
+    if result.scenario.get("kind") == SITE:
+        made.append(element("p", load(result), id="load"))
+    made.append(_at_a_glance(result, said))
     if result.reduced:
         text = "A reduced run: it proves only that the parts work. Its figures say nothing of how fast anything is."
         made.append(element("p", element("strong", text), class_="warning", id="reduced"))
@@ -56,42 +60,28 @@ def head(result: Result, verdict: Verdict, name: str) -> Element:
     return made
 
 
-def _scenario(result: Result) -> str:
-    name, kind = (str(result.scenario.get(key, "not named")) for key in ("name", "kind"))
-    return name if name == kind or kind == "not named" else f"{name} ({kind})"
-
-
-def _at_a_glance(result: Result, verdict: Verdict) -> Element:
-    kept = f"{verdict.passed} of {verdict.judged} budgets kept"
-    words = {"pass": f"PASS: {kept}", "fail": f"FAIL: {kept}", "not judged": "NO VERDICT"}[verdict.word]
-    symbol = SYMBOLS.get(verdict.word, NO_SYMBOL)
-    made = element("div", element("strong", f"{symbol} {words}"), listed(verdict.sentences), id="verdict")
-    made.set("class", f"verdict {_CLASSES[verdict.word]}")
-    if verdict.word == "pass" and result.problems:
+def _at_a_glance(result: Result, said: Headline) -> Element:
+    made = element("div", element("strong", f"{_SYMBOLS[said.tone]} {said.text}"), id="verdict")
+    made.set("class", f"verdict {said.tone}")
+    if said.reasons:
+        made.append(listed(said.reasons))
+    if said.tone == "good" and result.problems:
         made.append(element("p", "Read the problems below first: they make the figures weaker."))
-    made.append(element("p", _targets(result)))
+    own = targets(result)
+    if own and own != said.text:
+        made.append(element("p", f"The scenario's own targets, which are no budgets: {own}."))
     return made
 
 
-def _targets(result: Result) -> str:
-    """How the scenario's own targets came out, in a sentence."""
-    verdicts = sorted(figure.verdict or "no verdict" for figure in result.figures if figure.target is not None)
-    if not verdicts:
-        return "This scenario has no targets of its own."
-    told = ", ".join(f"{len(list(same))} {word}" for word, same in groupby(verdicts))
-    return f"The scenario's own targets, which are no budgets: {told}."
-
-
-def acceptance(budgets: list[Budget], verdict: Verdict) -> Element:
-    """Every budget, where it stands, what was found, and what that means."""
+def acceptance(budgets: list[Budget], verdict: Verdict) -> list[Element]:
+    """Every budget, where it stands, what was found, and what that means; nothing where there is none."""
     if not budgets:
-        text = "This run judged no budget of a configuration: nothing can be passed or failed."
-        return section("Acceptance", "acceptance", element("p", mark("no budget"), f". {text}"))
+        return []
     header = ["budget", "bound", "found", "95 % interval", "samples", "verdict"]
     rows = [_budget(one) for one in budgets]
     caption = "What was found against the budgets of the site's configuration."
-    return section("Acceptance", "acceptance", element("p", "Overall: ", mark(verdict.word)),
-                   table(header, rows, caption))  # fmt: skip
+    parts = element("p", "Overall: ", mark(verdict.word)), table(header, rows, caption)
+    return [section("Acceptance", "acceptance", *parts)]
 
 
 def _budget(one: Budget) -> list[Content]:
@@ -101,7 +91,7 @@ def _budget(one: Budget) -> list[Content]:
     )
     found = "nothing" if one.found is None else f"{number(one.found)} {one.unit}"
     verdict = element("span", mark(one.verdict), element("span", one.why, class_="detail"))
-    return [name, bound, found, between(one.interval), f"{one.samples:,}", verdict]
+    return [name, bound, found, between(one.interval, one.samples), f"{one.samples:,}", verdict]
 
 
 def figures(result: Result) -> list[Element]:
@@ -113,14 +103,22 @@ def figures(result: Result) -> list[Element]:
         caption = f"Medians of the rounds, measured on the {name}."
         made.append(section(f"Figures on the {name}", f"figures-{device.lower()}",
                             table(header, [_figure(one) for one in same], caption)))  # fmt: skip
-    return made or [section("Figures", "figures", element("p", "The run gave no figure."))]
+    return made
 
 
 def _figure(one: Figure) -> list[Content]:
     if one.median is None:
         return [one.name, "no sample", "none", one.unit, "0", _target(one), mark("no verdict") if one.target else ""]
     verdict: Content = mark(one.verdict or "no verdict") if one.target else ""
-    return [one.name, number(one.median), between(one.interval), one.unit, str(one.samples), _target(one), verdict]
+    return [
+        one.name,
+        number(one.median),
+        between(one.interval, one.samples),
+        one.unit,
+        str(one.samples),
+        _target(one),
+        verdict,
+    ]
 
 
 def _target(one: Figure) -> str:
@@ -137,7 +135,7 @@ def sources(result: Result, name: str) -> Element:
         parts.append(element("details", title, listed(result.notes), open=""))
     folds = {"Checks": result.checks, "Scenario": result.scenario, "Details": result.details,
              "Machine and versions": result.provenance}  # fmt: skip
-    parts += [folded(title, _tree(found) if found else "none was recorded") for title, found in folds.items()]
+    parts += [folded(title, _tree(found)) for title, found in folds.items() if found]
     parts.append(element("p", f"Raw samples are in {name}.", class_="dim"))
     return section("Provenance", "provenance", *parts)
 

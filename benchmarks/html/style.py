@@ -34,6 +34,8 @@ table { border-collapse: collapse; width: 100%; margin: .6rem 0 1rem; font-size:
 caption { text-align: left; padding: .2rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .25rem .6rem .25rem 0; border-bottom: 1px solid var(--line);
   font-variant-numeric: tabular-nums; }
+thead th { overflow-wrap: normal; }
+thead th.long { overflow-wrap: anywhere; }
 tbody th { font-weight: 600; }
 figure { margin: .6rem 0 1rem; padding: .5rem; background: var(--card); border: 1px solid var(--line);
   border-radius: .3rem; }

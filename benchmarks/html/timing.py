@@ -76,7 +76,7 @@ def _gantt(made: Any, spans: Sequence[Span], lanes: Sequence[str]) -> None:
     if not roomy and len(names) <= LEGEND:
         plots.legend(axes, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     _rows(axes, lanes)
-    axes.set_xlabel("ms since the arrival")
+    axes.set_xlabel("ms from the start")
 
 
 def _waterfall(name: str, stages: Sequence[Stage]) -> list[Content]:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -43,14 +44,22 @@ class Sent:
 
 def require_dcmtk() -> None:
     """Raises BenchFailed where a program is missing."""
-    missing = [program for program in _PROGRAMS if shutil.which(program) is None]
+    path = environment(no_delay=False)["PATH"]
+    missing = [program for program in _PROGRAMS if shutil.which(program, path=path) is None]
     if missing:
         raise BenchFailed(f"DCMTK is missing ({', '.join(missing)} not on PATH); install it: apt-get install dcmtk")
 
 
 def environment(no_delay: bool) -> dict[str, str]:
-    """This environment with TCP_NODELAY=1, or without it."""
+    """This environment with TCP_NODELAY=1, or without it.
+
+    PATH is without the virtual environment: pynetdicom installs a storescu and a storescp there that are not DCMTK's.
+    """
     kept = {key: value for key, value in os.environ.items() if key != "TCP_NODELAY"}
+    if sys.prefix != sys.base_prefix:
+        own = Path(sys.prefix) / "bin"
+        folders = [one for one in kept.get("PATH", os.defpath).split(os.pathsep) if Path(one) != own]
+        kept["PATH"] = os.pathsep.join(folders)
     return {**kept, "TCP_NODELAY": "1"} if no_delay else kept
 
 

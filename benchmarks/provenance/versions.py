@@ -29,7 +29,7 @@ def packages() -> dict[str, str]:
 def peers(asks: Ask = ask) -> dict[str, str]:
     """Versions of programs of others; "absent" where one is not on PATH, "present" where it does not tell."""
     return {
-        "dcmtk": asks(["storescu", "--version"]).first_line,
+        "dcmtk": asks(["dcmdump", "--version"]).first_line,
         "orthanc": asks(["Orthanc", "--version"]).first_line,
         "trtexec": "absent" if shutil.which("trtexec") is None else "present",
     }

@@ -189,13 +189,14 @@ def _load(name: str, measured: Measured, scenario: Engine, capacity: float, reco
                        device=measured.device)  # fmt: skip
         elif loaded.latencies:
             record.add(f"{name}/{mode.value} p50", 1000 * median(loaded.latencies), "ms", higher_is_better=False,
-                       device=measured.device)  # fmt: skip
+                       device=measured.device, rate=loaded.load.rate)  # fmt: skip
 
 
 def _loaded(mode: Mode, bare: Bare, scenario: Engine, capacity: float, number: int) -> Loaded:
     seconds = scenario.load_seconds
     if mode is Mode.SERVER:
-        load = Load(mode, seconds=seconds, rate=scenario.server_share * capacity, seed=_SEED + number)
+        rate = scenario.server_rate or scenario.server_share * capacity
+        load = Load(mode, seconds=seconds, rate=rate, seed=_SEED + number)
         with Called(lambda _: _run_one(bare), workers=1) as system:
             return run_load(load, system)
     several = Called(lambda samples: bare.saturate(len(samples)))

@@ -30,12 +30,15 @@ class Engine:
     loads: tuple[str, ...] = field(default=(), metadata={"choices": ENGINE_LOADS})  # beside single-stream
     load_seconds: float = 2.0  # of each server and multi-stream load in a round
     server_share: float = 0.5  # of the capacity, one run after the other
+    server_rate: float = 0.0  # runs a second instead, so that two engines are asked alike; 0: the share
     samples_per_query: int = 8  # of multi-stream
     offline_samples: int = 50  # or as many as fit into load_seconds
 
     def __post_init__(self) -> None:
         at_least_one(self, "rounds", "runs", "samples_per_query", "offline_samples")
         positive(self, "seconds", "load_seconds", "server_share")
+        if self.server_rate < 0:
+            raise ValueError("server_rate: must not be negative; 0 is server_share of the capacity")
         if self.threads < 0:
             raise ValueError("threads: must not be negative; 0 is as many as cores")
         if not self.precisions and not self.engines:

@@ -165,7 +165,7 @@ class _Bench:
                              device=self._device)  # fmt: skip
             return
         if loaded.latencies:
-            self._figure(f"{mode.value} p50/{name}", median(loaded.latencies))
+            self._figure(f"{mode.value} p50/{name}", median(loaded.latencies), loaded.load.rate)
         if name == EDGE:
             self._deadline(f"{mode.value}/edge", loaded.latencies, loaded.unanswered)
 
@@ -181,8 +181,8 @@ class _Bench:
         with Called(analyse, workers=1) as system:
             return run_load(Load(mode, seconds=seconds, rate=self._scenario.rate_share * self._capacity), system)
 
-    def _figure(self, name: str, seconds: float) -> None:
-        self._record.add(name, 1000 * seconds, "ms", higher_is_better=False, device=self._device)
+    def _figure(self, name: str, seconds: float, rate: float | None = None) -> None:
+        self._record.add(name, 1000 * seconds, "ms", higher_is_better=False, device=self._device, rate=rate)
 
     def _ratio(self, what: str) -> None:
         of = f"{what}/{EDGE}", f"{what}/{BARE}"

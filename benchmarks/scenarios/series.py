@@ -18,6 +18,8 @@ CT_PHANTOM, CT_PHANTOM_NEGATIVE = "ct-phantom", "ct-phantom-negative"
 _PHANTOMS = {CT_PHANTOM: (2, POSITIVE), CT_PHANTOM_NEGATIVE: (3, NEGATIVE)}
 """Two haemorrhages of different kinds, and none beside calcifications."""
 
+SHIPPED_SERIES = (CT_PHANTOM, CT_PHANTOM_NEGATIVE, MR_HEAD)
+
 _SLICES, _MATRIX = 40, 256
 _FIRST_SEED = 995_000
 """Phantoms that no network was trained on."""

@@ -89,7 +89,7 @@ def _latency(bench: LiveBench, infer: LiveInfer, record: Record, case: Case) -> 
     bench.detail(f"{case.name}/bare, processor ms a frame", cpu.milliseconds(len(bare.numbers)))
     if edge is None:
         edge = _edge(bench, infer, request, case.name)
-    add_latencies(record, case.name, edge, bare)
+    add_latencies(record, case.name, edge, bare, case.rate)
     add_parts(record, f"{case.name}/edge", [parts_of(one) for one in edge.results])
     every = set(range(request.count))
     left_out = {"edge": every - {one.number for one in edge.results}, "bare": every - set(bare.numbers)}
@@ -119,8 +119,8 @@ def added_ms(edge: Mapping[int, float], bare: Mapping[int, float]) -> list[float
     return [edge[number] - bare[number] for number in edge.keys() & bare.keys()]
 
 
-def add_latencies(record: Record, name: str, edge: Played, bare: Done) -> None:
-    """Add a round of one case.
+def add_latencies(record: Record, name: str, edge: Played, bare: Done, rate: float) -> None:
+    """Add a round of one case, in which `rate` frames came a second.
 
     Raises:
         BenchFailed: the two sides have no frame in common.
@@ -133,9 +133,9 @@ def add_latencies(record: Record, name: str, edge: Played, bare: Done) -> None:
     if edge.unanswered > _LOST_SHARE * len(edge.lags):
         record.problem(f"{name}: {edge.unanswered} of {len(edge.lags)} frames had no result of edge: its p99, and what "
                        "it adds, are of the others")  # fmt: skip
-    record.add_latencies(f"{name}/edge", Mode.FIXED_RATE, edge.latencies, unanswered=edge.unanswered)
+    record.add_latencies(f"{name}/edge", Mode.FIXED_RATE, edge.latencies, unanswered=edge.unanswered, rate=rate)
     unanswered = len(edge.lags) - len(bare.numbers)
-    record.add_latencies(f"{name}/bare", Mode.FIXED_RATE, bare.latencies, unanswered=unanswered)
+    record.add_latencies(f"{name}/bare", Mode.FIXED_RATE, bare.latencies, unanswered=unanswered, rate=rate)
     middle = median(list(theirs.values()))
     figures: dict[str, tuple[float, Target | None]] = {
         "edge p50": (median(list(ours.values())), None),
@@ -147,7 +147,7 @@ def add_latencies(record: Record, name: str, edge: Played, bare: Done) -> None:
         "added p99": (percentile(added, 99), ADDED_P99_TARGET),
     }
     for figure, (value, target) in figures.items():
-        record.add(f"{name}/{figure}", value, "ms", higher_is_better=False, target=target)
+        record.add(f"{name}/{figure}", value, "ms", higher_is_better=False, target=target, rate=rate)
     of = (f"{name}/added p50", f"{name}/allowed p50")
     record.add_ratio(f"{name}/added : allowed", of, higher_is_better=False, target=ADDED_TARGET)
 

@@ -50,7 +50,7 @@ def test_an_installation_puts_everything_in_its_place(staged):
     assert staged.config.stat().st_mode & 0o777 == 0o640
     assert (staged.root / "var/lib/edge-runtime/engines").is_dir()
     assert {file.stem for file in (staged.share / "drop-ins").iterdir()} == set(DROP_INS)
-    for command in ("edge-runtime", "edge-convert"):
+    for command in ("edge-runtime", "edge-convert", "edge-bench"):
         assert os.readlink(staged.root / "usr/local/bin" / command) == f"{PREFIX}/current/bin/{command}"
         shebang = (staged.current / "bin" / command).read_text().splitlines()[0]
         assert shebang == f"#!{PREFIX}/releases/{staged.current.name}/bin/python"

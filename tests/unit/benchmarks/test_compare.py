@@ -228,3 +228,27 @@ def test_a_system_that_answered_nothing_is_not_left_out():
     dead["latencies"]["edge"].update(rounds=[[], []], count=0, unanswered=40)
     for one in compare(with_latencies(), dead):
         assert one.verdict.startswith("no ratio: so many queries had no answer")
+
+
+def asked(rate, scale=1.0):
+    record = Record({"name": "engine", "rounds": 6}, reduced=False)
+    for number in range(6):
+        spread = [1 + 0.1 * math.sin(7 * (60 * number + k)) for k in range(60)]
+        record.add_latencies("server/edge", Mode.SERVER, [0.01 * scale * one for one in spread], rate=rate)
+        record.add("server p50", 10 * scale * (1 + 0.01 * number), "ms", higher_is_better=False, rate=rate)
+    return record.document("complete", MACHINE)
+
+
+def test_open_loops_that_were_asked_for_more_get_no_verdict():
+    assert {one.verdict[:10] for one in compare(asked(600.0), asked(1400.0, 3.0))} == {"no verdict"}
+    assert "A was asked 600 a second, B 1400" in compare(asked(600.0), asked(1400.0, 3.0))[0].verdict
+    assert {one.verdict for one in compare(asked(600.0), asked(620.0, 3.0))} == {"B is worse"}
+
+
+def test_engines_that_differ_are_told_in_a_few_words():
+    engines = [{"one": {"precision": p, "backend": "onnxruntime 1.32", "sha256": p * 16}} for p in ("fp32", "int8")]
+    a, b = (result(provenance={**MACHINE, "engines": one}) for one in engines)
+    assert (
+        "engines differs: one fp32 onnxruntime 1.32 fp32fp32 in A, one int8 onnxruntime 1.32 int8int8 in B"
+        in changes(a, b)
+    )

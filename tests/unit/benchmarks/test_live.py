@@ -109,10 +109,10 @@ def test_the_canary_two_milliseconds_more_in_a_stage_show_as_added_latency():
     bare = done(*(20 + 0.01 * n for n in range(100)))
     record = Record({}, reduced=False)
     for _ in range(5):
-        video.add_latencies(record, "25/s", played(*(20.3 + 0.01 * n for n in range(100))), bare)
+        video.add_latencies(record, "25/s", played(*(20.3 + 0.01 * n for n in range(100))), bare, 25.0)
     slow = Record({}, reduced=False)
     for _ in range(5):
-        video.add_latencies(slow, "25/s", played(*(22.3 + 0.01 * n for n in range(100))), bare)
+        video.add_latencies(slow, "25/s", played(*(22.3 + 0.01 * n for n in range(100))), bare, 25.0)
     quick, canary = figures(record), figures(slow)
     assert canary["25/s/added p50"] - quick["25/s/added p50"] == pytest.approx(2.0)
     assert canary["25/s/added p99"] - quick["25/s/added p99"] == pytest.approx(2.0)
@@ -122,7 +122,7 @@ def test_the_canary_two_milliseconds_more_in_a_stage_show_as_added_latency():
 
 def test_figures_of_a_round_and_their_targets():
     record = Record({}, reduced=False)
-    video.add_latencies(record, "half load", played(21, 22, 23, 30), done(20, 20, 20, 20))
+    video.add_latencies(record, "half load", played(21, 22, 23, 30), done(20, 20, 20, 20), 25.0)
     found = figures(record)
     assert found["half load/added p50"] == pytest.approx(2.5)
     assert found["half load/allowed p50"] == pytest.approx(0.05 * 20 + 1)
@@ -137,7 +137,7 @@ def test_figures_of_a_round_and_their_targets():
 
 def test_two_sides_without_a_common_frame_are_no_comparison():
     with pytest.raises(BenchFailed, match="none is the same"):
-        video.add_latencies(Record({}, reduced=False), "x", played(), done(20, 21))
+        video.add_latencies(Record({}, reduced=False), "x", played(), done(20, 21), 25.0)
 
 
 def test_25_frames_a_second_are_measured_only_where_there_is_room():
@@ -181,7 +181,7 @@ def test_frames_without_a_result_weaken_what_is_said_of_the_others():
     for lost, problems in ((1, 0), (2, 1)):
         record, whole = Record({}, reduced=False), played(*[20.0] * 100)
         edge = dataclasses.replace(whole, results=whole.results[: 100 - lost], lags=(0.0,) * 100)
-        video.add_latencies(record, "25/s", edge, done(*[20.0] * 100))
+        video.add_latencies(record, "25/s", edge, done(*[20.0] * 100), 25.0)
         assert len(record.problems) == problems
 
 

@@ -1,6 +1,7 @@
 """What is known of peers without running one: what is missing, how they are configured, what their logs say."""
 
 import json
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.load.arrivals import Mode
-from benchmarks.peers import orthanc
+from benchmarks.peers import dcmtk, orthanc
 from benchmarks.record import Record
 from benchmarks.scenarios import ingest_receivers, study_systems
 from benchmarks.scenarios.ingest import cases, state_shortfall
@@ -120,3 +121,14 @@ def test_fewer_queries_than_loadgen_asks_for_are_stated_once():
     for _ in range(2):
         state_shortfall(record)
     assert [problem.partition(":")[0] for problem in record.problems] == ["few", "short"]
+
+
+def test_storescu_is_dcmtks_also_where_the_virtual_environment_comes_first_on_the_path(monkeypatch, tmp_path):
+    """pynetdicom installs programs of the same names."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
+    assert dcmtk.environment(no_delay=False)["PATH"] == "/usr/bin:/bin"
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
+    assert dcmtk.environment(no_delay=False)["PATH"].startswith(f"{tmp_path}/bin"), (
+        "a system's Python is no environment"
+    )

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.record import Accelerator, Record
+from benchmarks.record import Accelerator, Record, table
 from benchmarks.statistics import Target
 from benchmarks.tables import BEGIN, END, README, RESULTS, refresh, section, tables
 
@@ -75,3 +75,11 @@ def test_a_readme_without_marks_is_refused(tmp_path):
 def test_the_readme_quotes_exactly_the_results_that_are_kept():
     assert len(tables(RESULTS)) > 1000, "there are results"
     assert f"{BEGIN}\n{tables(RESULTS)}\n{END}" in README.read_text()
+
+
+def test_one_sample_has_no_interval():
+    record = Record({"name": "once"}, reduced=False)
+    record.add("edge", 2.0, "ms", higher_is_better=False, target=Target(3.0, at_least=False))
+    document = record.document("complete", MACHINE)
+    assert "| edge | 2 ms (1) | none | <= 3 |" in section(document)
+    assert "none (1 sample)" in table(document)

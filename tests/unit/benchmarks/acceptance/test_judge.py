@@ -140,3 +140,50 @@ def test_a_role_that_ended_and_was_replaced_is_a_failure_though_every_study_was_
     record, found = verdicts(measured, raw)
     assert found == ["pass", "pass", "fail"]
     assert measured.troubles[0] in record.budgets[FAILED].why
+
+
+LIVE = """
+spool: {path: /nonexistent}
+pipelines: [{name: live, stages: [{name: find, engine: a}]}]
+video: [{name: tower, pipeline: live, url: "rtsp://x", deadline_seconds: 0.05}]
+"""
+
+
+def live(tmp_path, **seen_of_source):
+    path = tmp_path / "live.yaml"
+    path.write_text(LIVE)
+    measured = Measured(
+        read_schema(Config, path), spool=tmp_path, frames={"tower": {"in_time": 2000}}, ready_seconds=2.0
+    )
+    measured.source_states, measured.source_losses = {"tower": "live"}, {"tower": 0}
+    for name, value in seen_of_source.items():
+        setattr(measured, name, {"tower": value})
+    record = Record({}, False)
+    judge(measured, yaml.safe_load(LIVE), record, Accelerator.CPU, True)
+    return {budget.name: budget for budget in record.budgets}
+
+
+def test_a_source_that_stays_live_passes(tmp_path):
+    found = live(tmp_path)
+    assert found["video.tower: capture to result"].verdict == found["video.tower: the source stays"].verdict == "pass"
+
+
+@pytest.mark.parametrize(
+    ("seen_of_source", "said"),
+    [
+        ({"source_losses": 2}, "it ended or could not be opened 2 times"),
+        ({"source_states": "silent"}, "it was silent at"),
+    ],
+)
+def test_a_source_that_goes_fails_though_every_frame_that_came_was_in_time(tmp_path, seen_of_source, said):
+    budget = live(tmp_path, **seen_of_source)["video.tower: the source stays"]
+    assert budget.verdict == "fail" and said in budget.why
+
+
+def test_a_run_that_ended_before_the_daemon_was_ready_says_so(tmp_path):
+    path = tmp_path / "live.yaml"
+    path.write_text(LIVE)
+    record = Record({}, False)
+    judge(Measured(read_schema(Config, path)), yaml.safe_load(LIVE), record, Accelerator.CPU, False)
+    (ready,) = [budget for budget in record.budgets if budget.name.startswith("ready")]
+    assert "was not ready when the run ended" in ready.why and ready.found is None

@@ -24,15 +24,24 @@ STATES = ("complete", "interrupted", "failed")
         ("complete", False, ["no budget"], "not judged", "no budget in the configuration: b0"),
         ("complete", False, [], "not judged", "no budget in the configuration was judged"),
         ("complete", True, ["pass"], "not judged", "a reduced run, which proves only that the parts work"),
-        ("interrupted", False, ["pass"], "not judged", "it is interrupted"),
-        ("failed", True, ["pass"], "not judged", "it is failed and it is a reduced run"),
+        ("interrupted", False, ["pass"], "not judged", "the run did not go to its end: interrupted"),
+        ("failed", True, ["pass"], "not judged", "the run did not go to its end: failed"),
+        ("complete", True, ["pass", "fail"], "fail", "fail: b1: too slow"),
         ("interrupted", False, ["pass", "fail"], "fail", "fail: b1"),
     ],
 )
 def test_the_verdict_and_its_reason(state, reduced, verdicts, word, sentence):
-    found = overall(state, reduced, [budget(one, f"b{order}") for order, one in enumerate(verdicts)])
+    budgets = [budget(one, f"b{order}", why="too slow" if one == "fail" else "") for order, one in enumerate(verdicts)]
+    found = overall(state, reduced, budgets)
     assert found.word == word
     assert any(sentence in one for one in found.sentences), found.sentences
+
+
+@pytest.mark.parametrize("reduced", [False, True])
+def test_a_reduced_run_is_not_said_to_have_ended_early(reduced):
+    said = " ".join(overall("complete", reduced, [budget("pass")]).sentences)
+    assert ("reduced" in said) == reduced and "did not go to its end" not in said
+    assert ("was kept" in said) != reduced
 
 
 @given(st.sampled_from(STATES), st.booleans(), st.lists(st.sampled_from(VERDICTS), max_size=6))

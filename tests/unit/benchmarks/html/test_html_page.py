@@ -10,13 +10,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from support.bench_results import HOSTILE, PROVENANCE, budget, document, latencies
 
 from benchmarks.cli import main
-from benchmarks.html import page
+from benchmarks.html import latency, page, scaling
+from benchmarks.html.elements import table
 from benchmarks.html.latency import steps
+from benchmarks.html.model import Curve, Point, parse
+from benchmarks.html.style import CSS
 from benchmarks.record import Mode, Record
 from benchmarks.result_file import NotAResult
+from benchmarks.statistics import Interval
 
 RESULTS = sorted((Path(__file__).parents[4] / "benchmarks" / "results").glob("*.json"))
 VOID = {"meta", "link", "br", "hr", "img"}
@@ -160,14 +165,15 @@ def test_names_are_text_wherever_they_come_from():
 
 
 def test_what_is_missing_or_went_wrong_is_at_the_top_and_never_good():
-    for state, reduced, words in (
-        ("interrupted", False, "interrupted: what was measured until then"),
-        ("failed", False, "failed: what was measured until then"),
-        ("complete", True, "A reduced run: it proves only that the parts work"),
+    for state, reduced, headline, words in (
+        ("interrupted", False, "INTERRUPTED: what came later", "interrupted: what was measured until then"),
+        ("failed", False, "THE RUN FAILED: no engine", "failed: what was measured until then"),
+        ("complete", True, "NOT JUDGED", "A reduced run: it proves only that the parts work"),
     ):
-        text = shown(bare(state=state, reduced=reduced, budgets=[dataclasses.asdict(budget())])).text
-        assert "NO VERDICT" in text and "PASS" not in text
-        assert text.index(words) < text.index("Acceptance")
+        made = bare(state=state, reduced=reduced, budgets=[dataclasses.asdict(budget())], problems=["no engine", "b"])
+        text = shown(made).text
+        assert headline in text and "PASS" not in text
+        assert text.index(headline) < text.index(words) < text.index("Acceptance")
     text = shown(bare(provenance={})).text
     assert text.split("Acceptance")[0].count("not recorded") == 3
 
@@ -183,14 +189,66 @@ def test_a_page_with_a_budget_that_was_not_passed_says_so_in_words(verdict):
 
 def test_a_run_without_budgets_is_said_to_have_none():
     found = shown(bare())
-    assert "no budget in the configuration was judged" in found.text and "PASS" not in found.text
-    assert "no budget" in found.by_section["acceptance"]
+    assert "no targets" in found.text and "PASS" not in found.text and "JUDGED" not in found.text
+    assert "acceptance" not in found.ids and "budget" not in found.text
+
+
+def test_what_has_no_content_has_no_section():
+    found = shown(bare(figures={}, checks={}, details={}))
+    assert found.ids == ["verdict", "problems", "provenance"]
+    assert (
+        "none was recorded" not in found.text and "Checks" not in found.text and "targets of its own" not in found.text
+    )
+
+
+def test_one_sample_has_no_interval():
+    made = Record({"name": "small"}, reduced=False)
+    made.add("one", 1.5, "ms", higher_is_better=False)
+    for value in (1.5, 2.5):
+        made.add("two", value, "ms", higher_is_better=False)
+    made.add_point("curve", "streams", 2, 4.0, "ms")
+    made.add_budget(budget(samples=1, interval=(41.0, 41.0)))
+    found = shown(made.document("complete", PROVENANCE))
+    for part in ("figures-cpu", "scaling", "acceptance"):
+        assert found.by_section[part].count("none (1 sample)") == 1, part
+    assert "1.5 .. 2.5" in found.by_section["figures-cpu"] and "1.5 .. 1.5" not in found.text
+
+
+def test_only_a_very_long_word_of_a_heading_may_be_broken():
+    short, long = (table([word], [], "") for word in ("share of samples", "x" * 17))
+    assert [one.get("class") for made in (short, long) for one in made.iter("th")] == [None, "long"]
+    assert "thead th { overflow-wrap: normal; }" in CSS
+
+
+def axes_of(draw, *arguments):
+    """What is drawn, and where things are: drawn once, as constrained layout then has placed them."""
+    made = Figure(figsize=(8, 4), layout="constrained")
+    draw(made, *arguments)
+    made.canvas.draw()
+    return made.axes[0]
+
+
+def test_the_names_of_the_systems_do_not_hide_the_deadline(made):
+    group = parse(made).latencies[:2]
+    axes = axes_of(latency._draw, group, {"deadline": 50.0}, "fixed-rate")
+    assert axes.get_legend().get_window_extent().y0 >= axes.get_window_extent().y1
+
+
+@pytest.mark.parametrize("cost", [1.0, 1e-9])
+def test_the_topmost_mark_is_within_the_axes(cost):
+    points = tuple(Point(size, 3, cost, Interval(cost, cost)) for size in (1.0, 2.0, 4.0))
+    axes = axes_of(scaling._draw, [Curve("a", "streams", "ms", points, None, None, "linear")])
+    assert axes.transData.transform((1.0, cost))[1] + 6 < axes.get_window_extent().y1
+
+
+def test_a_time_line_counts_from_its_start(whole):
+    assert "ms from the start" in whole.by_section["timelines"] and "arrival" not in whole.by_section["timelines"]
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_every_kept_result_has_a_page(path):
     found = Outline(page(json.loads(path.read_text()), path.name))
-    assert {"verdict", "problems", "acceptance", "provenance"} <= set(found.ids)
+    assert {"verdict", "problems", "provenance"} <= set(found.ids)
 
 
 def test_a_page_of_a_hundred_thousand_latencies_is_small():
