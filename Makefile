@@ -23,7 +23,7 @@ demo-mr: .venv/demo-mr demo-data
 
 test: .venv/test debian check flow
 
-# Every scenario of the latency suite, into benchmarks/results/ and the table of benchmarks/README.md; SCENARIOS="ingest study" for some.
+# Every scenario of the latency suite, into benchmarks/results/ and the table of benchmarks/README.md; SCENARIOS="--rounds 3 ingest study" for some.
 bench: .venv/test
 	@$(MAKE) --no-print-directory debian DEBIAN="$(BENCH_DEBIAN)"
 	$(BIN)/python -m benchmarks.suite $(SCENARIOS)
@@ -37,10 +37,10 @@ lint:
 	$(BIN)/lint-imports
 
 unit:
-	$(BIN)/pytest tests/unit tests/contract -n 2 -q -m "not peer and not real"
+	$(BIN)/pytest tests/unit tests/contract -n 2 -q -m "not peer and not slow"
 
 flow:
-	$(BIN)/pytest tests/unit tests/contract -n 2 --dist loadfile -q -m "peer or real"
+	$(BIN)/pytest tests/unit tests/contract -n 2 --dist loadfile -q -m "peer or slow"
 	$(BIN)/pytest tests/flow tests/real -n 2 --dist loadfile -q -m "not full"
 
 # Every network for every target in every precision: long.

@@ -118,7 +118,7 @@ def _measure(scenario: Scenario, record: Record) -> State:
         record.problems.append("interrupted: later rounds are missing")
         return "interrupted"
     except _FAILURES as error:
-        record.problems.append(str(error) or type(error).__name__)
+        record.problems.insert(0, str(error) or type(error).__name__)
         return "failed"
     except Exception as error:  # what was measured until then is kept
         log.exception("the scenario failed")

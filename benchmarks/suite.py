@@ -1,6 +1,6 @@
 """Runs the scenarios one after the other and keeps their results: `make bench`.
 
-python -m benchmarks.suite [--results DIR] [--reduced] [SCENARIO ...]
+python -m benchmarks.suite [--results DIR] [--rounds N] [--reduced] [SCENARIO ...]
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.suite", description="Runs the scenarios.")
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help="shipped names; all where none is given")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder that gets them")
+    parser.add_argument("--rounds", type=int, help="instead of each scenario's")
     parser.add_argument("--reduced", action="store_true", help="tiny versions that give no verdict")
     options = parser.parse_args(arguments)
     options.results.mkdir(parents=True, exist_ok=True)
     chosen = options.scenarios or in_order(shipped())
-    failed = [name for name in chosen if not _run(name, options.results, options.reduced)]
+    more = ["--reduced"] if options.reduced else []
+    more += [] if options.rounds is None else ["--rounds", str(options.rounds)]
+    failed = [name for name in chosen if not _run(name, options.results, more)]
     if options.results.resolve() == RESULTS.resolve() and not options.reduced:
         refresh(README, RESULTS)
     for name in failed:
@@ -53,14 +56,14 @@ def settle(seconds: float = _SETTLE_SECONDS) -> None:
         time.sleep(1.0)
 
 
-def _run(name: str, results: Path, reduced: bool) -> bool:
+def _run(name: str, results: Path, more: Sequence[str]) -> bool:
     """Run one; its result takes the place of the former one when it is complete."""
     print(f"=== {name}", flush=True)
     fresh = results / f"{name}.failed.json"
-    if not reduced:
+    if "--reduced" not in more:
         settle()
     command = [sys.executable, "-m", "benchmarks.cli", "run", name, "--json", str(fresh)]
-    done = subprocess.run([*command, "--reduced"] if reduced else command, check=False)
+    done = subprocess.run([*command, *more], check=False)
     if done.returncode != EXIT_DONE or json.loads(fresh.read_text())["state"] != "complete":
         return False
     fresh.replace(results / f"{name}.json")

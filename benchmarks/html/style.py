@@ -23,7 +23,7 @@ ul { padding-left: 1.2rem; }
 .verdict.good { border-left-color: var(--good); }
 .verdict.bad { border-left-color: var(--bad); }
 .problems, .warning { border-left-color: var(--warn); }
-.mark { font-weight: 700; }
+.mark { font-weight: 700; overflow-wrap: break-word; }
 .mark.good { color: var(--good); }
 .mark.bad { color: var(--bad); }
 .mark.open { color: var(--warn); }

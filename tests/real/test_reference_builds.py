@@ -28,7 +28,7 @@ def test_a_figure_that_differs_is_told():
 @pytest.mark.parametrize(
     ("name", "target", "precision"),
     [
-        (CLASSIFIER, "onnxruntime", "int8"),
+        pytest.param(CLASSIFIER, "onnxruntime", "int8", marks=pytest.mark.full),
         pytest.param(DETECTOR, "tensorrt-rtx", "int8", marks=pytest.mark.full),
         pytest.param(SEGMENTER, "tensorrt-rtx", "fp16", marks=pytest.mark.full),
         (endoscopy.DETECTOR, "onnxruntime", "int8"),

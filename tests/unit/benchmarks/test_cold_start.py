@@ -18,6 +18,8 @@ from benchmarks.scenarios.cold_start_timeline import spans_between, time_line
 from benchmarks.scenarios.idle import golden_runs
 from edge_runtime import config
 
+pytestmark = pytest.mark.slow
+
 LOG = """2026-01-01T00:00:01.000Z INFO supervisor: started http_port=1 pid=2
 2026-01-01T00:00:03.500Z INFO infer: engine answers its golden input as built pipeline=p engine=a seconds=0.5
 2026-01-01T00:00:04.000Z INFO infer: engine answers its golden input as built pipeline=p engine=b seconds=0.25

@@ -27,6 +27,8 @@ from benchmarks.scenarios.schema import Convert, ConvertTargets, read_scenario
 from edge_runtime.backends.registry import load_backend, load_device
 from edge_runtime.engines.verify import verify
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (1, 1, 16, 16)
 TREE = "import subprocess, sys; p = subprocess.Popen(['sleep', '60']); print('ready', flush=True); p.wait()"
 HUNGRY = """

@@ -70,7 +70,7 @@ def wandering(generator, rounds=8, count=60):
     return [(10.0 + level + generator.normal(0, 0.1, count)).tolist() for level in generator.normal(0, 1.0, rounds)]
 
 
-@pytest.mark.real
+@pytest.mark.slow
 def test_dependent_samples_of_equal_runs_rarely_look_different_and_independent_bootstrap_is_fooled():
     generator, runs = np.random.default_rng(3), 40
     by_blocks = by_samples = 0

@@ -11,6 +11,8 @@ from support.videos import decoded, number_of, write_video
 from edge_runtime.capture.decode import Decoder
 from edge_runtime.capture.h264 import FrameNumbers
 
+pytestmark = pytest.mark.slow
+
 FRAMES = 40  # a key frame every ten
 CAVLC = {"preset": "ultrafast"}
 

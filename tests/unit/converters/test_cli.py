@@ -20,6 +20,8 @@ from converters.export import Exported
 from edge_runtime.engines.passport import read_passport
 from edge_runtime.engines.verify import verify
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (1, 1, 4, 4, 4)
 
 

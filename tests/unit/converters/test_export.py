@@ -16,7 +16,7 @@ from torch import nn
 from converters.export import export
 from edge_runtime.errors import EngineRejected
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.slow
 
 
 def state(network=None):

@@ -20,6 +20,8 @@ from edge_runtime.page.routes import everything, is_this_computer, metrics_only
 from edge_runtime.page.server import HttpServer
 from edge_runtime.telemetry.health import Reason, RoleState, Views
 
+pytestmark = pytest.mark.slow
+
 HASH = PasswordHash.of("a long password")
 
 

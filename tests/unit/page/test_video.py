@@ -22,6 +22,8 @@ from edge_runtime.page import video as video_module
 from edge_runtime.page.login import write_password_file
 from edge_runtime.page.video import record
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pages(tmp_path: Path) -> Iterator[LivePages]:

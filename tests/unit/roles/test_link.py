@@ -14,6 +14,8 @@ import pytest
 
 from edge_runtime.roles.link import Link, send, socket_pair
 
+pytestmark = pytest.mark.slow
+
 ROLE = """
 import socket, sys, time
 from edge_runtime.roles.link import Link

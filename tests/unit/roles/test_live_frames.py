@@ -25,6 +25,8 @@ from edge_runtime.schedule.arbiter import Arbiter
 from edge_runtime.schedule.estimates import Estimates
 from edge_runtime.telemetry.metrics import NullMetrics, RoleMetrics
 
+pytestmark = pytest.mark.slow
+
 FRAME = (1, 1, 8, 8)
 LONG = 20.0  # seconds; a limit for what takes milliseconds
 

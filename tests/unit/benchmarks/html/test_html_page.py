@@ -23,6 +23,8 @@ from benchmarks.record import Mode, Record
 from benchmarks.result_file import NotAResult
 from benchmarks.statistics import Interval
 
+pytestmark = pytest.mark.slow
+
 RESULTS = sorted((Path(__file__).parents[4] / "benchmarks" / "results").glob("*.json"))
 VOID = {"meta", "link", "br", "hr", "img"}
 SECTIONS = [
@@ -218,6 +220,7 @@ def test_only_a_very_long_word_of_a_heading_may_be_broken():
     short, long = (table([word], [], "") for word in ("share of samples", "x" * 17))
     assert [one.get("class") for made in (short, long) for one in made.iter("th")] == [None, "long"]
     assert "thead th { overflow-wrap: normal; }" in CSS
+    assert ".mark { font-weight: 700; overflow-wrap: break-word; }" in CSS
 
 
 def axes_of(draw, *arguments):

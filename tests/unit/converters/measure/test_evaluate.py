@@ -177,7 +177,7 @@ def test_images_are_read_once_for_any_number_of_networks(tmp_path):
     assert samples.passes == 1
 
 
-@pytest.mark.real
+@pytest.mark.slow
 def test_no_more_than_an_image_or_two_are_in_memory(tmp_path):
     alive, most = weakref.WeakSet(), []
 

@@ -14,6 +14,8 @@ from converters.quantize import int8
 from converters.quantize.calibrate import Range
 from edge_runtime.errors import EngineRejected
 
+pytestmark = pytest.mark.slow
+
 NONE: frozenset[str] = frozenset()
 FLAVOURS = ("cpu", "tensorrt")
 

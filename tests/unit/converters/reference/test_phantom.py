@@ -14,6 +14,8 @@ from converters.reference.artefacts import Confounder
 from converters.reference.hemorrhage import Kind
 from converters.reference.phantom import NEGATIVE, POSITIVE, Phantom, make_phantom
 
+pytestmark = pytest.mark.slow
+
 KINDS = [kind.value for kind in Kind]
 EXPECTED = {
     "shape": (33, 128, 128),

@@ -15,6 +15,8 @@ from converters.report import BuildReport, read_report, render, write_report
 from converters.report.model import Histogram, LayerRow, NamedLatency
 from edge_runtime.errors import ConfigurationError
 
+pytestmark = pytest.mark.slow
+
 PLOTS = {f"report-{name}.svg" for name in ("metrics", "layers", "calibration", "size", "latency")}
 
 

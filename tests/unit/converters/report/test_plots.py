@@ -14,7 +14,7 @@ from converters.report import plots
 from converters.report.model import LayerRow, NamedLatency, Size
 from converters.report.plots import draw
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.slow
 
 HOSTILE = "a<b>&$x^2_$ -- \u4e2d\u6587 \x00 \\frac{" * 5
 

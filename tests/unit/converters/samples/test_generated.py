@@ -15,6 +15,8 @@ from converters.samples import open_samples
 from edge_runtime.engines.card import Samples
 from edge_runtime.errors import ConfigurationError
 
+pytestmark = pytest.mark.slow
+
 MODULE = """
     import numpy as np
     from converters.samples import Sample, Truth

@@ -14,6 +14,8 @@ from support.samples import VOLUME, card_of, noise, opened, save_nifti, save_pic
 from edge_runtime.domain import Frames, Volume
 from edge_runtime.errors import BackendUnavailable
 
+pytestmark = pytest.mark.slow
+
 RLE = "1.2.840.10008.1.2.5"
 
 

@@ -29,6 +29,8 @@ from converters.reference.endoscopy.growths import Growth, Kind
 from converters.reference.endoscopy.picture import Optics
 from converters.reference.endoscopy.tunnel import draw_tunnel
 
+pytestmark = pytest.mark.slow
+
 PATIENTS = range(4)
 EXPECTED = {"seed": 1, "polyps": [2, 3, 4], "pixels": 8592, "mean": [95.64, 64.20, 48.79]}
 

@@ -58,7 +58,7 @@ def made():
         yield {name: list(getattr(sets, name)(6)) for name in names}
 
 
-@pytest.mark.real
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_sets_fit_the_cards_and_are_of_other_phantoms(made, name):
     card = card_of(name)
@@ -71,7 +71,7 @@ def test_sets_fit_the_cards_and_are_of_other_phantoms(made, name):
     assert not {sample.sha256 for sample in calibration} & {sample.sha256 for sample in holdout}
 
 
-@pytest.mark.real
+@pytest.mark.slow
 def test_holdouts_have_frames_with_and_without_what_they_ask_for(made):
     assert {bool(sample.truth.positive) for sample in made["holdout_informative"]} == {True, False}
     boxes = [len(sample.truth.boxes) for sample in made["holdout"]]
