@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.results.resolve() == RESULTS.resolve() and not options.reduced:
         refresh(README, RESULTS)
     for name in failed:
-        print(f"{name} did not come to its end; its former result was kept, see {name}.failed.json")
+        print(f"{name} did not come to its end; its former result was kept, see {name}.unfinished.json")
     return EXIT_FAILURE if failed else EXIT_DONE
 
 
@@ -59,7 +59,7 @@ def settle(seconds: float = _SETTLE_SECONDS) -> None:
 def _run(name: str, results: Path, more: Sequence[str]) -> bool:
     """Run one; its result takes the place of the former one when it is complete."""
     print(f"=== {name}", flush=True)
-    fresh = results / f"{name}.failed.json"
+    fresh = results / f"{name}.unfinished.json"
     if "--reduced" not in more:
         settle()
     command = [sys.executable, "-m", "benchmarks.cli", "run", name, "--json", str(fresh)]

@@ -101,8 +101,8 @@ def state_shortfall(record: Record) -> None:
         taken = [one for samples in kept.rounds for one in samples]
         if len(taken) < LOADGEN_MINIMUM_QUERIES or sum(taken) / 1000 < LOADGEN_MINIMUM_SECONDS:
             record.problem(
-                f"{name}: {len(taken)} queries of {sum(taken) / 1000:.1f} s in all, fewer than LoadGen's minimum of "
-                f"{LOADGEN_MINIMUM_QUERIES} queries and {LOADGEN_MINIMUM_SECONDS:.0f} s"
+                f"{name}: {len(taken)} queries of {sum(taken) / 1000:.1f} s in all; LoadGen's minimum is "
+                f"{LOADGEN_MINIMUM_QUERIES} queries and {LOADGEN_MINIMUM_SECONDS:.0f} s, both"
             )
 
 

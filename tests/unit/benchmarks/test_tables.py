@@ -83,3 +83,10 @@ def test_one_sample_has_no_interval():
     document = record.document("complete", MACHINE)
     assert "| edge | 2 ms (1) | none | <= 3 |" in section(document)
     assert "none (1 sample)" in table(document)
+
+
+def test_loads_that_are_too_short_for_loadgen_are_told_together():
+    problems = [f"{name}/edge: shorter than LoadGen's {what}" for name in "ab" for what in ("60 s", "1,024 queries")]
+    text = section(document(problems=[*problems, "the machine was not quiet"]))
+    assert text.count("- problem:") == 2
+    assert "- problem: 2 loads are shorter than LoadGen's" in text and "the machine was not quiet" in text
