@@ -5,6 +5,10 @@ EdgeRuntimeError
 +-- EngineError             an engine or a device cannot be used              exit 69
 |   +-- EngineRejected      hash, signature, target or golden output differ
 |   +-- BackendUnavailable  a package or a device is missing
+|   +-- DeviceError         a call of the device's driver failed
+|       +-- OutOfDeviceMemory
+|       +-- CaptureFailed   work could not be recorded as a graph; it can still be done piece by piece
+|       +-- DeviceLost      this process can use the device no more           exit 75
 +-- SpoolError              the spool cannot be read or written               exit 1
 |   +-- SpoolLocked         another process holds it
 |   +-- SpoolTooNew         a newer runtime made it                         exit 78
@@ -29,6 +33,8 @@ EXIT_DONE = 0
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 69
+EXIT_DEVICE_LOST = 75
+"""Of a role, to its supervisor: a new process may well be able to use the device (EX_TEMPFAIL)."""
 EXIT_CONFIGURATION = 78
 
 
@@ -56,6 +62,29 @@ class EngineRejected(EngineError):
 
 class BackendUnavailable(EngineError):
     """The package or the device behind a backend is missing."""
+
+
+class DeviceError(EngineError):
+    """A call of the device's driver failed. `call` is its name, `code` the driver's name of the error."""
+
+    def __init__(self, call: str, code: str, advice: str = "") -> None:
+        super().__init__(f"{call} failed with {code}" + (f"; {advice}" if advice else ""))
+        self.call = call
+        self.code = code
+
+
+class OutOfDeviceMemory(DeviceError):
+    """The device has not the memory that was asked for."""
+
+
+class CaptureFailed(DeviceError):
+    """What was appended to a stream could not be recorded as a graph."""
+
+
+class DeviceLost(DeviceError):
+    """The device, or this process's hold on it, is gone: every further call would fail in the same way."""
+
+    exit_code = EXIT_DEVICE_LOST
 
 
 class SpoolError(EdgeRuntimeError):

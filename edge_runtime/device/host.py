@@ -10,13 +10,14 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from edge_runtime.device.base import Buffer, Event, Stream
+from edge_runtime.device.base import Abilities, Buffer, Event, Facts, Graph, Module, Priority, Stream
 from edge_runtime.domain import Array
-from edge_runtime.errors import EngineError
+from edge_runtime.errors import CaptureFailed, DeviceError, EngineError
 
 log = logging.getLogger("edge_runtime.device")
 
@@ -73,13 +74,37 @@ class HostEvent:
         self._reached.set()
 
 
+class HostGraph:
+    """Pieces of work of a stream, in their order."""
+
+    def __init__(self, of: HostDevice, pieces: Sequence[Callable[[], None]], events: Sequence[HostEvent]) -> None:
+        self._of = of
+        self._pieces, self._events = tuple(pieces), tuple(events)
+        self._closed = False
+
+    def launch(self, stream: Stream) -> None:
+        """Append all of it to a stream."""
+        if self._closed:
+            raise EngineError("this graph is closed")
+        for event in self._events:
+            event._arm()
+        self._of._host(stream)._put_all(self._pieces)
+
+    def close(self) -> None:
+        """Free it; a second call does nothing."""
+        self._closed = True
+
+
 class HostStream:
     """A worker thread that does one piece of work after the other."""
+
+    handle = 0
 
     def __init__(self, name: str) -> None:
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._closed = False
+        self._recording: _Recording | None = None
         self._gate = threading.Lock()
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -91,15 +116,24 @@ class HostStream:
     def record(self, event: Event) -> None:
         """Let `event` mark this point of the stream."""
         assert isinstance(event, HostEvent)
-        event._arm()
+        if self._recording is None:
+            event._arm()
+        else:
+            self._recording.events.append(event)
         self._put(lambda: event._reach(self._failure))
 
     def wait(self, event: Event) -> None:
         """Hold the work that follows until `event` is reached; a failure before it fails this stream too."""
+        if self._recording is not None:
+            if event in self._recording.events:
+                return  # it is before this point on the same stream
+            raise CaptureFailed("wait", "isolation", "a graph cannot wait for an event that is not of it")
         self.submit(event.synchronize)
 
     def synchronize(self) -> None:
         """Block until all work is done; raises the first failure."""
+        if self._recording is not None:
+            raise CaptureFailed("synchronize", "unsupported", "nothing runs while a graph is recorded")
         self._drain()
         if self._failure is not None:
             raise self._failure
@@ -118,11 +152,33 @@ class HostStream:
             self._queue.put(None)
         self._thread.join()
 
+    def _record(self, work: Callable[[], None]) -> _Recording:
+        if self._recording is not None:
+            raise CaptureFailed("capture", "illegal state", "this stream is being recorded already")
+        self._recording = _Recording()
+        try:
+            work()
+            return self._recording
+        finally:
+            self._recording = None
+
     def _put(self, work: Callable[[], None]) -> None:
+        if self._recording is not None:
+            self._recording.pieces.append(work)
+            return
         with self._gate:
             if self._closed:
                 raise EngineError("this stream is closed")
             self._queue.put(work)
+
+    def _put_all(self, pieces: Sequence[Callable[[], None]]) -> None:
+        """One hand-over to the thread for all of them."""
+
+        def run() -> None:
+            for piece in pieces:
+                self._do(piece)
+
+        self._put(run)
 
     def _drain(self) -> None:
         done = threading.Event()
@@ -131,11 +187,22 @@ class HostStream:
 
     def _work(self) -> None:
         while (work := self._queue.get()) is not None:
-            try:
-                work()
-            except Exception as error:
-                self._failure = error
-                log.warning("work on a stream failed", extra={"event": {"error": type(error).__name__}}, exc_info=True)
+            self._do(work)
+
+    def _do(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:
+            self._failure = error
+            log.warning("work on a stream failed", extra={"event": {"error": type(error).__name__}}, exc_info=True)
+
+
+@dataclass
+class _Recording:
+    """What is appended to a stream while a graph of it is made."""
+
+    pieces: list[Callable[[], None]] = field(default_factory=list)
+    events: list[HostEvent] = field(default_factory=list)
 
 
 class HostDevice:
@@ -143,13 +210,16 @@ class HostDevice:
 
     def __init__(self, threads: int = 0) -> None:
         self.name = "cpu"
+        self.facts = Facts(self.name, "cpu")
+        self.abilities = Abilities(graphs=True, priorities=False, shared_memory=True, kernels=False)
         self.threads = threads
         self.concurrency = max(1, (os.cpu_count() or 1) // threads) if threads else 1
+        self.allocations = 0
         self._streams: list[HostStream] = []
         self._closed = False
 
-    def stream(self) -> HostStream:
-        """A new stream."""
+    def stream(self, _priority: Priority = Priority.NORMAL, /) -> HostStream:
+        """A new stream; the operating system's scheduler knows no priority of it."""
         self._check()
         stream = HostStream(f"stream-{len(self._streams)}")
         self._streams.append(stream)
@@ -163,7 +233,14 @@ class HostDevice:
     def empty(self, shape: tuple[int, ...], dtype: str) -> HostBuffer:
         """A new buffer."""
         self._check()
+        self.allocations += 1
         return HostBuffer(shape, dtype)
+
+    def staging(self, shape: tuple[int, ...], dtype: str) -> Array:
+        """A new array."""
+        self._check()
+        self.allocations += 1
+        return np.zeros(shape, dtype=dtype)
 
     def view(self, buffer: Buffer) -> Array | None:
         """The buffer's memory itself."""
@@ -179,6 +256,19 @@ class HostDevice:
         """Copy device to host in stream order; `array` is filled when the stream gets there."""
         source = self._memory(array, buffer)
         self._host(stream).submit(lambda: np.copyto(array, source))
+
+    def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
+        """Record what `work` appends to `stream` as a graph; nothing of it runs."""
+        recorded = self._host(stream)._record(work)
+        return HostGraph(self, recorded.pieces, recorded.events)
+
+    def load_module(self, _image: bytes, /) -> Module:
+        """The host runs no kernels: what they do is done by NumPy there."""
+        raise DeviceError("load_module", "not supported", "kernels run on a GPU")
+
+    def free_bytes(self) -> int | None:
+        """Nobody counts it."""
+        return None
 
     def close(self) -> None:
         """Close every stream; a second call does nothing."""
