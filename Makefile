@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-DEBIAN := dcmtk dicom3tools orthanc orthanc-dicomweb orthanc-python prometheus mricron-data faketime chromium chromium-driver systemd mosquitto \
+DEBIAN := dcmtk dicom3tools orthanc orthanc-dicomweb orthanc-python prometheus mricron-data faketime g++ chromium chromium-driver systemd mosquitto \
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly \
   python3-gi gir1.2-gst-rtsp-server-1.0
 BENCH_DEBIAN := dcmtk mricron-data orthanc orthanc-python gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
@@ -10,7 +10,7 @@ BENCH_DEBIAN := dcmtk mricron-data orthanc orthanc-python gstreamer1.0-tools gst
 SUDO := $(shell [ $$(id -u) = 0 ] || echo sudo)
 PATHS := edge_runtime converters benchmarks tests
 
-.PHONY: bench demo demo-mr demo-video engines test test-full check unit flow lint debian demo-data clean install rollback uninstall wheels
+.PHONY: bench gpu-test demo demo-mr demo-video engines test test-full check unit flow lint debian demo-data clean install rollback uninstall wheels
 
 demo: .venv/demo
 	$(BIN)/python -m benchmarks.demo_ct
@@ -28,7 +28,14 @@ bench: .venv/test
 	@$(MAKE) --no-print-directory debian DEBIAN="$(BENCH_DEBIAN)"
 	$(BIN)/python -m benchmarks.suite $(SCENARIOS)
 
-check: .venv/test lint unit
+# On a machine with an NVIDIA GPU; needs no environment of its own where python3 has the packages (benchmarks/README.md).
+# GPU_TEST="--json OUT.json --seconds 300"
+gpu-test:
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu $(GPU_TEST)
+
+check: .venv/test lint
+	@$(MAKE) --no-print-directory debian DEBIAN="g++"
+	@$(MAKE) --no-print-directory unit
 
 lint:
 	$(BIN)/ruff format --check $(PATHS)
@@ -84,7 +91,7 @@ demo-data:
 	touch $@ .venv/demo
 
 .venv/test: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[convert,torch,monai,tensorrt-rtx,mlflow,video,bench,test]
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .[convert,torch,monai,tensorrt-rtx,cuda13,mlflow,video,bench,test]
 	touch $@ .venv/demo .venv/demo-mr .venv/demo-video .venv/engines
 
 # The service on this machine: docs/install.md. Nothing of it is needed for development.

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.acceptance.command import add_site_parser, run_site
+from benchmarks.acceptance.options import add_site_parser
 from benchmarks.compare import NotComparable, by_chance, changes, compare
 from benchmarks.daemon import DaemonFailed
+from benchmarks.gpu.driver import is_emulated
 from benchmarks.provenance import Watch
 from benchmarks.record import BenchFailed, Record, State, table
 from benchmarks.result_file import NotAResult, read_result
@@ -100,6 +101,8 @@ def _run(options: argparse.Namespace) -> int:
 def _write(out: Path, state: State, scenario: Scenario, record: Record, watch: Watch) -> None:
     """Print the result, and write it."""
     folder = Path(scenario.work) if Path(scenario.work).is_dir() else out.parent
+    if is_emulated():
+        record.forget("emulated driver: nothing of this ran on a GPU, and no figure was kept")
     provenance = watch.document(folder, record.inputs.get("engines"))
     record.problems.extend(watch.unrest(provenance))
     document = record.document(state, provenance)
@@ -166,7 +169,14 @@ def _report(options: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-_COMMANDS = {"run": _run, "compare": _compare, "report": _report, "site": run_site}
+def _site(options: argparse.Namespace) -> int:
+    """Accept a site. What sends its traffic is imported only here."""
+    from benchmarks.acceptance.command import run_site
+
+    return run_site(options)
+
+
+_COMMANDS = {"run": _run, "compare": _compare, "report": _report, "site": _site}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pydicom
-from PIL import Image
 
 from benchmarks.heads import Array
 
@@ -74,6 +73,8 @@ def wait_for_results(out: Path, count: int) -> None:
 
 def save_pictures(out: Path) -> list[Path]:
     """The overlays as PNG."""
+    from PIL import Image
+
     pictures = []
     for path in sorted(out.glob("*overlay*.dcm")):
         picture = path.with_suffix(".png")

@@ -65,6 +65,7 @@ class Record:
 
     scenario: dict[str, Any]
     reduced: bool
+    device: Accelerator = Accelerator.CPU  # of what is added without one
     figures: dict[str, Figure] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -86,7 +87,7 @@ class Record:
         *,
         higher_is_better: bool,
         target: Target | None = None,
-        device: Accelerator = Accelerator.CPU,
+        device: Accelerator | None = None,
         rate: float | None = None,
     ) -> None:
         """Add the sample of a round. `rate`: queries a second that were asked for, where it is of an open loop.
@@ -96,7 +97,9 @@ class Record:
         """
         if not math.isfinite(value):
             raise BenchFailed(f"{name}: {value} {unit} was measured")
-        figure = self.figures.setdefault(name, Figure(unit, higher_is_better, target=target, device=device))
+        figure = self.figures.setdefault(
+            name, Figure(unit, higher_is_better, target=target, device=device or self.device)
+        )
         figure.samples.append(value)
         figure.rates += [] if rate is None else [rate]
 
@@ -116,6 +119,19 @@ class Record:
         samples = statistics.paired_ratios(top.samples, bottom.samples)
         self.figures[name] = Figure("ratio", higher_is_better, samples, target, of, top.device)
 
+    def on_a_gpu(self) -> None:
+        """What is added from here on is of the GPU, and there the engines run."""
+        self.device = Accelerator.GPU
+        for engine in self.inputs.get("engines", {}).values():
+            engine["device"] = Accelerator.GPU.value
+
+    def forget(self, why: str) -> None:
+        """Keep no figure and no time: all parts ran, and nothing was measured."""
+        self.checks["figures that were not kept"] = sorted(self.figures)
+        for one in (self.figures, self.latencies, self.stages, self.timelines, self.deadlines, self.curves):
+            one.clear()
+        self.problem(why)
+
     def problem(self, text: str) -> None:
         """Add what a reader must know, once."""
         if text not in self.problems:
@@ -127,7 +143,7 @@ class Record:
         mode: Mode,
         seconds: Sequence[float],
         *,
-        device: Accelerator = Accelerator.CPU,
+        device: Accelerator | None = None,
         warm_up: int = 0,
         unanswered: int = 0,
         rate: float | None = None,
@@ -137,15 +153,16 @@ class Record:
         Raises:
             BenchFailed: the name already has latencies of another mode or device: the two say different things.
         """
-        kept = self.latencies.setdefault(name, Latencies(mode.value, device))
-        if (kept.mode, kept.device) != (mode.value, device):
+        on = device or self.device
+        kept = self.latencies.setdefault(name, Latencies(mode.value, on))
+        if (kept.mode, kept.device) != (mode.value, on):
             raise BenchFailed(f"latencies {name} are of {kept.mode} on the {kept.device.value}; {mode.value} was added")
         kept.rounds.append([round(1000 * one, 4) for one in seconds])
         kept.warm_up += warm_up
         kept.unanswered += unanswered
         kept.rates += [] if rate is None else [rate]
 
-    def add_loaded(self, name: str, loaded: Loaded, *, device: Accelerator = Accelerator.CPU) -> None:
+    def add_loaded(self, name: str, loaded: Loaded, *, device: Accelerator | None = None) -> None:
         """Add what a load gave, as a round; where it falls short of LoadGen's minima, that is a problem."""
         self.add_latencies(
             name, loaded.load.mode, loaded.latencies, device=device, warm_up=loaded.warm_up,

@@ -31,7 +31,7 @@ from edge_runtime.report.writer import prepare, write_results
 from edge_runtime.result_objects import ResultKind
 from edge_runtime.stages.key_images import key_images
 from edge_runtime.stages.pipeline import Pipeline
-from edge_runtime.stages.stage import Runner, Stage
+from edge_runtime.stages.stage import OneByOne, Runner, Stage
 from edge_runtime.telemetry.metrics import NullMetrics
 from edge_runtime.yaml_schema import read_schema
 
@@ -76,7 +76,7 @@ class Clock:
         self._at = now
 
 
-class BareRunner:
+class BareRunner(OneByOne):
     """`InferenceSession.run` with ONNX Runtime's defaults but for the threads: one a core."""
 
     engine_seconds = waited_seconds = 0.0

@@ -17,10 +17,12 @@ from pathlib import Path
 from benchmarks.provenance import QUIET_LOAD
 from benchmarks.scenarios.schema import shipped
 from benchmarks.tables import README, RESULTS, refresh
+from edge_runtime.device.probe import driver
 from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE
 
 LAST = ("soak",)
 """It takes an hour."""
+ON_A_GPU = ("gpu-frame",)
 _SETTLE_SECONDS = 120.0
 
 
@@ -33,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--reduced", action="store_true", help="tiny versions that give no verdict")
     options = parser.parse_args(arguments)
     options.results.mkdir(parents=True, exist_ok=True)
-    chosen = options.scenarios or in_order(shipped())
+    chosen = [name for name in options.scenarios or in_order(shipped()) if _possible(name)]
     more = ["--reduced"] if options.reduced else []
     more += [] if options.rounds is None else ["--rounds", str(options.rounds)]
     failed = [name for name in chosen if not _run(name, options.results, more)]
@@ -47,6 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def in_order(names: Sequence[str]) -> list[str]:
     """All of them, those that take long at the end."""
     return sorted(names, key=lambda name: (name in LAST, name))
+
+
+def _possible(name: str) -> bool:
+    """Whether this machine can run it; says why not."""
+    why = driver() if name in ON_A_GPU else None
+    if isinstance(why, str):
+        print(f"{name} is left out, it needs a GPU: {why}")
+    return not isinstance(why, str)
 
 
 def settle(seconds: float = _SETTLE_SECONDS) -> None:

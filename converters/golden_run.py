@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_runtime.backends.registry import load_backend, load_device
+from edge_runtime.backends.registry import open_on_cpu
 from edge_runtime.domain import Array
 from edge_runtime.engines.card import Card
 from edge_runtime.engines.golden import golden_image, make_seed
@@ -39,7 +39,7 @@ def run_golden(card: Card, network: bytes) -> GoldenRun:
         EngineRejected: ONNX Runtime does not take it, its tensors are not those of the card, or it gives another output
             each time.
     """
-    backend, device = load_backend("onnxruntime"), load_device("onnxruntime", 0)
+    backend, device = open_on_cpu()
     try:
         session = backend.load(network, device)
         inputs = tuple(TensorRecord(t.name, t.shape, t.dtype) for t in session.inputs)
@@ -65,7 +65,7 @@ def noise_of(card: Card, network: bytes, run: GoldenRun) -> float:
     """The largest change of the output when the golden input changes in its last digits, twice over."""
     rng = np.random.default_rng(1)
     size = _LAST_DIGITS * float(np.abs(run.prepared).max())
-    backend, device = load_backend("onnxruntime"), load_device("onnxruntime", 0)
+    backend, device = open_on_cpu()
     try:
         runner = EngineRunner(card, backend.load(network, device), device)
         changed = [

@@ -27,6 +27,7 @@ from edge_runtime.telemetry.logs import start_logging
 from edge_runtime.yaml_schema import ConfigurationInvalid, read_schema
 
 if TYPE_CHECKING:
+    from edge_runtime.doctor.accelerator import Accelerator
     from edge_runtime.jobs_find import Wanted
 
 DEFAULT_ENGINES = Path("/var/lib/edge-runtime/engines")
@@ -122,16 +123,15 @@ def _add_video_options(video: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from edge_runtime.engines.required import verify_all
     from edge_runtime.page.access import load_access
-    from edge_runtime.supervisor import Supervisor
+    from edge_runtime.supervisor import Supervisor, verify_or_go_on
     from edge_runtime.video_packages import require_video_packages
 
     config = _read(options)
     load_access(config.http)
     require_video_packages(config)
     start_logging("supervisor")
-    verify_all(config)
+    verify_or_go_on(config)
     return Supervisor(config, [str(options.config), *options.overrides]).run()
 
 
@@ -140,6 +140,7 @@ def _read(options: argparse.Namespace) -> Config:
 
 
 def _check(options: argparse.Namespace) -> int:
+    from edge_runtime.doctor.accelerator import look, require_usable
     from edge_runtime.engines.required import placement, verify_all
     from edge_runtime.page.access import load_access
     from edge_runtime.video_packages import require_video_packages
@@ -148,6 +149,7 @@ def _check(options: argparse.Namespace) -> int:
     problems: list[dict[str, str | None]] = []
     placed: tuple[str, ...] = ()
     warnings: list[str] = []
+    device: Accelerator | None = None
     code, key = EXIT_DONE, "http"
     try:
         config = _read(options)
@@ -155,7 +157,9 @@ def _check(options: argparse.Namespace) -> int:
         key = "video"
         require_video_packages(config)
         key = "engines"
+        device = look(config)
         verify_all(config)
+        require_usable(device)
         key = "schedule"
         placed = placement(config).lines
         warnings = warnings_here(config)
@@ -166,12 +170,15 @@ def _check(options: argparse.Namespace) -> int:
         code = error.exit_code
         problems = [{"place": str(options.config), "key": key, "message": str(error), "suggestion": None}]
     if options.json:
-        said = {"ok": not problems, "exit_code": code, "problems": problems, "warnings": warnings, "placement": placed}
+        said = {"ok": not problems, "exit_code": code, "problems": problems, "warnings": warnings, "placement": placed,
+                "accelerator": None if device is None else asdict(device)}  # fmt: skip
         print(json.dumps(said, indent=1))
     else:
         for problem in problems:
             hint = f" (did you mean {problem['suggestion']!r}?)" if problem["suggestion"] else ""
             print(": ".join(p for p in (problem["place"], problem["key"], problem["message"]) if p) + hint)
+        if device is not None and not device.problem:
+            print(device)
         for line in (*placed, *(f"warning: {warning}" for warning in warnings)):
             print(line)
         print("not usable" if problems else "ok")

@@ -9,9 +9,12 @@ from __future__ import annotations
 from edge_runtime import __version__
 from edge_runtime.config import Config
 from edge_runtime.spool.states import DELIVERY_STATES, INSTANCE_STATES, JOB_STATES
+from edge_runtime.telemetry.gpu.reading import CLOCKS, ECC_KINDS, RAILS, THROTTLE_REASONS
 from edge_runtime.telemetry.metrics import RATIO_BUCKETS, Labels, Metric
 
 ROLES = ("receive", "infer", "report", "deliver", "capture", "studies", "live")
+WAYS = ("host", "device")
+GRAPH_OUTCOMES = ("captured", "fallback")
 STAGE_OUTCOMES = ("ran", "not_needed", "skipped", "not_evaluated", "failed")
 ANSWERS = ("positive", "negative", "not_evaluated")
 INDEXED = ("matched", "unmatched", "duplicate", "own_result", "quarantined", "conflicting")
@@ -64,6 +67,7 @@ LIVE_OUTCOMES = ("sent", "failed", "lost", "stale")
 PICTURE_OUTCOMES = ("drawn", "stale", "overwritten")
 KEY_FRAME_OUTCOMES = ("stored", "no_examination", "too_soon", "too_few", "maximum", "failed")
 ERROR_BUCKETS = (0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
+DEVICE_FAILURES = ("lost", "memory", "call", "hang")
 WORKER_ENDS = ("decode_crashed", "decode_timeout", "decode_unavailable", "ended_idle")
 
 METRICS: dict[str, Metric] = {
@@ -128,6 +132,14 @@ METRICS: dict[str, Metric] = {
     "edge_stage_seconds": Metric("histogram", "Time of one stage.", {"pipeline": None, "stage": None}),
     "edge_engine_seconds": Metric(
         "histogram", "Time of the engine alone in one stage.", {"pipeline": None, "stage": None}
+    ),
+    "edge_stage_runs_total": Metric(
+        "counter", "Runs of a stage, by who prepares and reads its images.",
+        {"pipeline": None, "stage": None, "way": WAYS},
+    ),
+    "edge_graphs_total": Metric(
+        "counter", "Work on pictures that was recorded as a graph, or that could not be.",
+        {"pipeline": None, "outcome": GRAPH_OUTCOMES},
     ),
     "edge_stage_outcomes_total": Metric(
         "counter", "What became of stages.", {"pipeline": None, "stage": None, "outcome": STAGE_OUTCOMES}
@@ -249,6 +261,34 @@ METRICS: dict[str, Metric] = {
         {"source": None, "outcome": KEY_FRAME_OUTCOMES},
     ),
     "edge_examination_open": Metric("gauge", "1 while an examination is open on a source.", {"source": None}),
+    # the GPUs that are found; what one of them does not tell is absent
+    "edge_gpu_telemetry_up": Metric(
+        "gauge", "1 while the GPUs tell how they are, 0 when they have not for 6 s; absent without an NVIDIA GPU."
+    ),
+    "edge_gpu_lost": Metric("gauge", "1 when the driver has lost the GPU, such as off the bus, else 0.", {"gpu": None}),
+    "edge_gpu_utilization_ratio": Metric("gauge", "Share of time in which a kernel ran.", {"gpu": None}),
+    "edge_gpu_memory_used_bytes": Metric(
+        "gauge", "Memory in use, by any program; absent for an integrated GPU, which has none of its own.",
+        {"gpu": None},
+    ),
+    "edge_gpu_memory_total_bytes": Metric("gauge", "Memory of a card.", {"gpu": None}),
+    "edge_gpu_power_watts": Metric("gauge", "Power that the GPU draws.", {"gpu": None}),
+    "edge_gpu_power_limit_watts": Metric("gauge", "Power that a card may draw.", {"gpu": None}),
+    "edge_gpu_temperature_celsius": Metric("gauge", "Temperature of the GPU.", {"gpu": None}),
+    "edge_gpu_clock_hertz": Metric("gauge", "Clocks.", {"gpu": None, "clock": CLOCKS}),
+    "edge_gpu_clock_limit_hertz": Metric(
+        "gauge", "The highest that a clock may be; on a Jetson as nvpmodel allows it.", {"gpu": None, "clock": CLOCKS}
+    ),
+    "edge_gpu_throttled": Metric(
+        "gauge", "1 for each reason why the GPU is slower than it could be.",
+        {"gpu": None, "reason": THROTTLE_REASONS},
+    ),
+    "edge_gpu_fan_ratio": Metric("gauge", "Speed of a card's fan, of the highest.", {"gpu": None}),
+    "edge_gpu_ecc_errors": Metric(
+        "gauge", "Memory errors of a card since its driver was loaded.", {"gpu": None, "kind": ECC_KINDS}
+    ),
+    "edge_gpu_xid_errors_total": Metric("counter", "Errors (Xid) that the driver reported of a GPU.", {"gpu": None}),
+    "edge_power_rail_watts": Metric("gauge", "Power on a supply rail of a Jetson module.", {"rail": RAILS}),
     # supervisor
     "edge_http_login_failures_total": Metric("counter", "Logins to the page with a wrong user or password."),
     "edge_role_restarts_total": Metric(
@@ -257,6 +297,10 @@ METRICS: dict[str, Metric] = {
     ),
     "edge_role_budget_spent_total": Metric(
         "counter", "Times that a role ended too often and was left down for minutes.", {"role": ROLES}
+    ),
+    "edge_device_lost_total": Metric(
+        "counter", "Processes that ended because their accelerator failed, by how.",
+        {"role": ("infer", "studies"), "cause": DEVICE_FAILURES},
     ),
     "edge_role_ready": Metric("gauge", "1 when `/readyz` has nothing to say of the role, else 0.", {"role": ROLES}),
     "edge_configuration_reloads_total": Metric(

@@ -5,6 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from edge_runtime.errors import EXIT_DEVICE_LOST, EXIT_UNAVAILABLE
+
+DEVICE_KINDS = ("infer", "studies")
+"""The roles that use the accelerator."""
+
 RESTARTS = 5
 WITHIN_SECONDS = 60.0
 FIRST_WAIT_SECONDS = 0.2
@@ -41,6 +46,21 @@ class RestartBudget:
             self._trial_ends_at = now + SPENT_WAIT_SECONDS + WITHIN_SECONDS
             return Verdict(SPENT_WAIT_SECONDS, spent=True)
         return Verdict(_wait_seconds(len(self._deaths)), spent=False)
+
+
+def ends_daemon(kind: str, code: int, was_ready: bool, worked_before: bool) -> bool:
+    """Whether the daemon ends with a role that ended with `code`: a person is there and must mend something first.
+
+    `was_ready`: the role has been ready since the daemon started; `worked_before`: also before, on this spool. What has
+    worked is never a reason to receive no more; nor is a device that a later process may well be able to use.
+    """
+    if code <= 0 or was_ready:
+        return False
+    if kind == "capture":  # a camera is tried for ever, whatever it sends
+        return code == EXIT_UNAVAILABLE
+    if kind in DEVICE_KINDS:
+        return code != EXIT_DEVICE_LOST and not (code == EXIT_UNAVAILABLE and worked_before)
+    return True
 
 
 def _recent(deaths: list[float], now: float) -> list[float]:

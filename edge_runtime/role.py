@@ -29,6 +29,13 @@ BEAT_SECONDS = 20.0
 START_SECONDS = 120.0
 """The same before a role is ready: a slow disk takes its time to load libraries."""
 
+UNKILLABLE_SECONDS = 10.0
+"""A killed process that is still there after this long ends with the computer."""
+
+_SOON_SECONDS = 30.0
+
+CANNOT_BE_ENDED = "cannot be ended: its process waits in the kernel for a device; restart the computer"
+
 
 @dataclass
 class Role:
@@ -47,8 +54,9 @@ class Role:
     beat_at: float = 0.0
     start_at: float = 0.0  # when to start it, while it has no process
     down_reason: str = "starting"
+    last_words: str = ""  # of the process before, until this one is ready
     blamed: tuple[str, str] | None = None  # activity and item that made it hang
-    killed: bool = False
+    killed_at: float | None = None
     drain_seconds: float | None = None  # while it is to end, for another process to take its place
     told_to_drain: bool = False
     untold: list[str] = field(default_factory=list)  # a configuration that it is to work with, until it was sent
@@ -61,8 +69,10 @@ class Role:
     def begin(self, process: subprocess.Popen[bytes], end: socket.socket, now: float) -> None:
         """The role has a new process."""
         self.down_reason = "starting" if self.drain_seconds is None else "reloading"
+        if self.last_words:
+            self.down_reason += f"; it ended with: {self.last_words}"
         self.process, self.end, self.ready, self.beat_at = process, end, False, now
-        self.reasons, self.activities, self.blamed, self.killed = {}, {}, None, False
+        self.reasons, self.activities, self.blamed, self.killed_at = {}, {}, None, None
         self.configuration, self.engines = "", None
         self.drain_seconds, self.told_to_drain, self.untold = None, False, []
 
@@ -72,7 +82,27 @@ class Role:
         self.activities = {name: (item, until) for name, (item, until) in state["activities"].items()}
         self.configuration, self.engines = state["configuration"], state["engines"]
         self.was_ready = self.was_ready or self.ready
-        self.ready = self.ready and self.drain_seconds is None
+        if self.ready:
+            self.last_words = ""
+        self.ready = self.ready and self.drain_seconds is None and self.killed_at is None
+
+    def kill(self, now: float) -> None:
+        """End its process at once."""
+        if self.process is not None:
+            self.process.kill()
+        self.killed_at, self.ready, self.down_reason = now, False, "hangs and is killed"
+
+    def outlives_its_end(self, now: float) -> bool:
+        """Whether it was killed and does not end: it waits in the kernel, for a device that does not answer."""
+        return self.killed_at is not None and now > self.killed_at + UNKILLABLE_SECONDS
+
+    def waits(self, now: float) -> bool:
+        """Whether it has no process and waits for its next start."""
+        return self.process is None and self.start_at > now
+
+    def is_down(self, now: float) -> bool:
+        """Whether it will not be there for long: its restarts are spent, or its process cannot be ended."""
+        return self.down_reason == CANNOT_BE_ENDED or (self.process is None and self.start_at > now + _SOON_SECONDS)
 
     def leave(self, drain_seconds: float) -> None:
         """Let it finish what it has begun and end, for another process to take its place."""

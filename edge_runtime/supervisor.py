@@ -16,19 +16,29 @@ from typing import Any
 
 from edge_runtime import __version__
 from edge_runtime.config import Config
-from edge_runtime.engines.required import studies_apart
-from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EXIT_UNAVAILABLE
+from edge_runtime.engines.required import studies_apart, verify_all
+from edge_runtime.errors import (
+    EXIT_DONE,
+    EXIT_FAILURE,
+    EXIT_UNAVAILABLE,
+    BackendUnavailable,
+    DeviceError,
+    EngineError,
+    SpoolLocked,
+)
 from edge_runtime.frames.channels import VARIABLE, create_channels
 from edge_runtime.metrics import METRICS, label_values
 from edge_runtime.page.serve import HttpPorts
 from edge_runtime.reload import Plan, drain_seconds
 from edge_runtime.reloading import Reloader, Setting
-from edge_runtime.restart_policy import LONGEST_WAIT_SECONDS, SPENT_WAIT_SECONDS
-from edge_runtime.role import BEAT_SECONDS, ROLES, Role, roles_of
+from edge_runtime.restart_policy import DEVICE_KINDS, LONGEST_WAIT_SECONDS, SPENT_WAIT_SECONDS, ends_daemon
+from edge_runtime.role import BEAT_SECONDS, CANNOT_BE_ENDED, ROLES, Role, roles_of
 from edge_runtime.roles.link import send, socket_pair
 from edge_runtime.spool.layout import Layout, hold
 from edge_runtime.spool.spool import prepare_spool
 from edge_runtime.telemetry.exposition import Exposition
+from edge_runtime.telemetry.gpu.reading import GPUS
+from edge_runtime.telemetry.gpu.sampler import GpuSampler
 from edge_runtime.telemetry.health import Reason, RoleState, Views, notify_systemd
 from edge_runtime.telemetry.metrics import RoleMetrics
 
@@ -45,6 +55,39 @@ _LONG_START = "STATUS=preparing the spool\nEXTEND_TIMEOUT_USEC=3600000000"
 _STILL_STARTING = "WATCHDOG=1\nEXTEND_TIMEOUT_USEC=60000000"
 _DRAIN_SECONDS = 8.0
 _LAST_WAIT_SECONDS = 2.0
+_LEAVE_SECONDS = 5.0
+_LOOK_AGAIN_SECONDS = 2.0
+
+
+def verify_or_go_on(config: Config) -> None:
+    """Verify the engines. Where they have worked on this spool, a device that is gone is no reason to receive nothing.
+
+    Raises:
+        ConfigurationError: a card is missing or wrong, or a stage asks of another what its card has not.
+        EngineRejected: an engine is not the one that its passport describes.
+        BackendUnavailable: the device cannot be used, and never was.
+    """
+    try:
+        verify_all(config)
+    except (BackendUnavailable, DeviceError) as error:
+        if not _worked_before(config, "infer").exists():
+            raise
+        log.critical("engines cannot be used: receiving and storing only", extra={"event": {"reason": str(error)}})
+
+
+def _worked_before(config: Config, role: str) -> Path:
+    """Is there once the role has been ready on this spool."""
+    return Layout(Path(config.spool.path)).run / f"{role}.worked"
+
+
+def _studies_apart(config: Config) -> bool:
+    """Whether studies have a process of their own; as it was, where the engines cannot say."""
+    try:
+        return studies_apart(config)
+    except EngineError:
+        if not _worked_before(config, "infer").exists():
+            raise
+        return _worked_before(config, "studies").exists()
 
 
 class Supervisor:
@@ -54,17 +97,19 @@ class Supervisor:
         self._config = config
         self._arguments = tuple(arguments)  # how a role reads the same configuration
         self._layout = Layout(Path(config.spool.path))
-        self._roles = [Role(name) for name in roles_of([v.name for v in config.video], studies_apart(config))]
+        self._roles = [Role(name) for name in roles_of([v.name for v in config.video], _studies_apart(config))]
         self._channels = create_channels(config) if config.video else None
         self._selector = selectors.DefaultSelector()
         self._metrics = RoleMetrics(METRICS, label_values(config))
         self._exposition = Exposition(METRICS, label_values(config))
         self._metrics.set("edge_build_info", 1.0, version=__version__)
         self._metrics.set("edge_start_timestamp_seconds", time.time())
+        self._gpus = GpuSampler()
         self._turned_at = time.monotonic()
         self._judge_from = 0.0
         self._stopping = self._reload_asked = False
         self._was_ready = False
+        self._status = ""
         self._exit_code = EXIT_DONE
 
     def run(self) -> int:
@@ -75,11 +120,12 @@ class Supervisor:
         self._layout.create()
         with hold(self._layout.run / "supervisor.lock", wait_seconds=3.0):
             for role in self._roles:  # of a daemon that was killed a moment ago
-                hold(self._layout.run / f"{role.name}.lock", wait_seconds=5.0).close()
+                self._await_former(role)
             notify_systemd(_LONG_START)
             prepare_spool(self._config)
             self._reloader = Reloader(self._config, self._arguments, self._layout.run, self, self._metrics)
             self._arguments = self._reloader.setting.arguments
+            self._gpus.start()
             server = HttpPorts(
                 lambda: self._config, self._views(), lambda: self._exposition, self._login_failed, self._channels
             )
@@ -90,9 +136,19 @@ class Supervisor:
             finally:
                 self._reloader.end()
                 self._stop_roles()
+                self._gpus.close()
                 server.close()
         log.info("stopped", extra={"event": {"exit_code": self._exit_code}})
         return self._exit_code
+
+    def _await_former(self, role: Role) -> None:
+        """Wait for the process of an earlier daemon; one that hangs on a device is no reason to receive nothing."""
+        try:
+            hold(self._layout.run / f"{role.name}.lock", wait_seconds=5.0).close()
+        except SpoolLocked:
+            if role.kind not in DEVICE_KINDS:
+                raise
+            log.critical("role of an earlier daemon does not end", extra={"event": {"role": role.name}})
 
     def _turn(self) -> None:
         for key, _ in self._selector.select(_TURN_SECONDS):
@@ -114,10 +170,19 @@ class Supervisor:
             self._reloader.ask()
         self._reloader.turn()
         self._turned()
-        if not self._was_ready and not self._reasons():
-            self._was_ready = True
-            notify_systemd("READY=1\nSTATUS=ready")
-            log.info("ready")
+        self._tell_whether_ready(now)
+
+    def _tell_whether_ready(self, now: float) -> None:
+        """Tell systemd when all is well; also when all but the accelerator is, for that may stay so for long."""
+        unready = [role for role in self._roles if not role.ready or role.reasons]
+        if self._stopping or any(role.kind not in DEVICE_KINDS or not role.is_down(now) for role in unready):
+            return
+        said = "; ".join(f"{role.name} is down: {role.last_words}" for role in unready)
+        status = f"receiving and storing only: {' '.join(said.split())}" if said else "ready"
+        if status != self._status:
+            notify_systemd(f"STATUS={status}" if self._was_ready else f"READY=1\nSTATUS={status}")
+            log.info(status)
+            self._was_ready, self._status = True, status
 
     def _turned(self) -> None:
         self._turned_at = time.monotonic()
@@ -126,8 +191,14 @@ class Supervisor:
             ready = all(role.ready and not role.reasons for role in self._roles if role.kind == kind)
             self._metrics.set("edge_role_ready", float(ready), role=kind)
         self._exposition.update("supervisor", self._metrics.snapshot())
+        gpus = RoleMetrics(METRICS, {"gpu": GPUS})
+        self._gpus.report(gpus)
+        self._exposition.replace("gpus", gpus.snapshot())
 
     def _start(self, role: Role) -> None:
+        if role.kind in DEVICE_KINDS and not self._is_free(role):
+            role.start_at, role.down_reason = time.monotonic() + _LOOK_AGAIN_SECONDS, CANNOT_BE_ENDED
+            return
         ours, theirs = socket_pair()
         command = [sys.executable, "-m", "edge_runtime.roles.main", role.name, str(theirs.fileno()), *self._arguments]
         shared, environment = self._shared()
@@ -144,6 +215,15 @@ class Supervisor:
                 return
         role.begin(process, ours, time.monotonic())
         self._selector.register(ours, selectors.EVENT_READ, role)
+
+    def _is_free(self, role: Role) -> bool:
+        try:
+            hold(self._layout.run / f"{role.name}.lock").close()
+        except SpoolLocked:
+            return False
+        except OSError as error:  # of the disk: the role says the same, and better
+            log.warning("lock not looked at", extra={"event": {"role": role.name, "cause": error.strerror}})
+        return True
 
     def _shared(self) -> tuple[tuple[int, ...], dict[str, str]]:
         """What every role inherits where there is video."""
@@ -180,14 +260,28 @@ class Supervisor:
                 if other.end is not None and message["hint"] in (other.name, _HINTED_FOR.get(other.name)):
                     send(other.end, {"hint": True})
         if "state" in message:
+            was_ready = role.was_ready
             role.hear(message["state"])
+            if role.was_ready and not was_ready and role.kind in DEVICE_KINDS:
+                self._note_worked(role)
+
+    def _note_worked(self, role: Role) -> None:
+        try:
+            _worked_before(self._config, role.name).touch()
+        except OSError as error:
+            log.warning("not noted that the role works", extra={"event": {"role": role.name, "cause": error.strerror}})
 
     def _kill_if_hung(self, role: Role, now: float) -> None:
+        if role.killed_at is not None:
+            if role.outlives_its_end(now) and role.down_reason != CANNOT_BE_ENDED:
+                role.down_reason = CANNOT_BE_ENDED
+                log.critical("role cannot be ended", extra={"event": {"role": role.name, "reason": CANNOT_BE_ENDED}})
+            return
         hangs_at = role.hangs_at(now)
-        if hangs_at is not None and role.process is not None and not role.killed:
-            role.blamed, role.killed = hangs_at, True
+        if hangs_at is not None:
+            role.blamed = hangs_at
             log.error("role hangs and is killed", extra={"event": {"role": role.name, "activity": hangs_at[0]}})
-            role.process.kill()
+            role.kill(now)
 
     def _bury(self, role: Role, now: float) -> None:
         """A role's process has ended: what it said last counts, then it is started again or the daemon gives up."""
@@ -205,10 +299,11 @@ class Supervisor:
         event = {"role": role.name, "code": code, "item": items[0] if items else ""}
         log.error("role ended", extra={"event": event})
         self._metrics.count("edge_role_restarts_total", role=role.kind, blame="item" if blamed else "role")
-        why = role.reasons.get("end", f"exit code {code}")
-        if code > 0 and not was_ready and self._reloader.refused_by(role.kind, why):
+        hung = None if role.blamed is None else f"hung in its {role.blamed[0]}"
+        role.last_words = role.reasons.get("end", hung or f"exit code {code}")
+        if code > 0 and not was_ready and self._reloader.refused_by(role.kind, role.last_words):
             return
-        if code > 0 and not role.was_ready and (role.kind != "capture" or code == EXIT_UNAVAILABLE):
+        if ends_daemon(role.kind, code, role.was_ready, _worked_before(self._config, role.name).exists()):
             self._give_up(role, code)
             return
         verdict = role.budget.died(now, blamed)
@@ -241,13 +336,15 @@ class Supervisor:
         asked: set[str] = set()
         kill_at = time.monotonic() + _DRAIN_SECONDS + _LAST_WAIT_SECONDS
         while open_roles := [role for role in roles if role.process is not None and role.process.poll() is None]:
+            if time.monotonic() >= kill_at + _LEAVE_SECONDS:
+                log.critical("left behind", extra={"event": {"roles": [role.name for role in open_roles]}})
+                break  # its process waits in the kernel
             for role in open_roles:
                 if role.name not in asked and role.end is not None and send(role.end, {"stop": _DRAIN_SECONDS}):
                     asked.add(role.name)
-                if time.monotonic() >= kill_at and not role.killed and role.process is not None:
+                if time.monotonic() >= kill_at and role.killed_at is None:
                     log.warning("role did not stop in time and is killed", extra={"event": {"role": role.name}})
-                    role.process.kill()
-                    role.killed = True
+                    role.kill(time.monotonic())
             for key, _ in self._selector.select(_TURN_SECONDS):
                 self._hear(key.data)
             self._turned()
@@ -281,10 +378,8 @@ class Supervisor:
         """Whether every role of the plan works with what it was given, or has ended and waits for its next start."""
         given = self._arguments[0]
         concerned = [role for role in self._roles if role.kind in (*changes.replaced, *changes.configured)]
-        return all((role.ready and role.configuration == given) or self._is_down(role) for role in concerned)
-
-    def _is_down(self, role: Role) -> bool:
-        return role.process is None and role.start_at > time.monotonic()
+        now = time.monotonic()
+        return all((role.ready and role.configuration == given) or role.waits(now) for role in concerned)
 
     def reloaded(self, status: str) -> None:
         """The reload is over; a daemon that was not ready before says so when it is."""

@@ -21,12 +21,14 @@ import numpy as np
 from benchmarks.lines import LineProcess, answer_lines
 from benchmarks.live.answer import Answers, answers_of
 from benchmarks.load.arrivals import fixed_rate
+from edge_runtime.backends.registry import CUDA, choose
 from edge_runtime.compose import compose_pipeline
 from edge_runtime.config import Config
 from edge_runtime.domain import Array, Frames, SourceImage
 from edge_runtime.engines.required import verify_engines
 from edge_runtime.errors import InferenceFailed
 from edge_runtime.stages.pipeline import Pipeline
+from edge_runtime.stages.stage import OneByOne
 from edge_runtime.telemetry.metrics import NullMetrics
 from edge_runtime.yaml_schema import read_schema
 
@@ -87,7 +89,7 @@ class Bare(LineProcess):
         return found
 
 
-class BareRunner:
+class BareRunner(OneByOne):
     """`InferenceSession.run` with the daemon's options, and nothing around it."""
 
     engine_seconds = waited_seconds = 0.0
@@ -115,9 +117,11 @@ class BareRunner:
 
 
 def bare_pipeline(config: Config) -> Pipeline:
-    """The first pipeline of a configuration with bare runners."""
+    """The first pipeline of a configuration with bare runners; on a GPU the pipeline itself, with nothing around it."""
     chosen = config.pipelines[0]
     composed = compose_pipeline(chosen, config.engines, NullMetrics())
+    if choose(config.engines).device == CUDA:
+        return composed
     composed.close()
     engines = verify_engines(chosen, config.engines)
     stages = [

@@ -32,9 +32,12 @@ LIVE_NOTES = [
 class LiveBench:
     """Engines, frames on which all stages run, and the bare process; `infer` starts the other side."""
 
-    def __init__(self, pipeline: str, frames: int, threads: int, work: Path, record: Record, stack: ExitStack) -> None:
+    def __init__(
+        self, pipeline: str, frames: int, threads: int, work: Path, record: Record, stack: ExitStack,
+        device: str = "cpu",
+    ) -> None:  # fmt: skip
         self._work, self._record, self._stack, self._threads = work, record, stack, threads
-        self.site = prepare_site(pipeline, work, record, frames)
+        self.site = prepare_site(pipeline, work, record, frames, device)
         config = self.site.config(work / "bare.yaml", 1.0, threads)
         with Bare(config, self.site.frames, work / "bare.log") as chooser:
             answers = chooser.answers()

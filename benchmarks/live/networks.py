@@ -64,8 +64,8 @@ class _Graph:
         return bytes(model.SerializeToString())
 
 
-def write_networks(engines: Path) -> list[Path]:
-    """Write card and network of each into a new folder below `engines`; the folders.
+def write_networks(engines: Path, cost: int = 1) -> list[Path]:
+    """Write card and network of each into a new folder below `engines`; the folders. `cost`: times the towers' depth.
 
     Raises:
         BenchFailed: onnx is missing.
@@ -74,7 +74,7 @@ def write_networks(engines: Path) -> list[Path]:
         import onnx
     except ImportError as error:
         raise BenchFailed("this scenario needs onnx; run: pip install 'edge-runtime[convert]'") from error
-    networks = {name: _network(name, _Graph(onnx)) for name in DEPTH}
+    networks = {name: _network(name, _Graph(onnx), cost) for name in DEPTH}
     networks[NUMBER_READER] = _number_reader(_Graph(onnx))
     return [_write(engines / name, name, network) for name, network in networks.items()]
 
@@ -99,11 +99,11 @@ def small_card(name: str, shape: tuple[int, int], boxes: int, folder: Path) -> C
     return read_card(folder / CARD_FILE)[0]
 
 
-def _network(name: str, graph: _Graph) -> bytes:
+def _network(name: str, graph: _Graph, cost: int) -> bytes:
     rows, columns = _SHAPE[name]
     grey = graph.op("ReduceMean", "image", axes=[1], keepdims=1)
     heads: dict[str, Callable[[_Graph, str], str]] = {CLASSIFIER: _mean, DETECTOR: _boxes, SEGMENTER: _outline}
-    answer = graph.op("Add", heads[name](graph, grey), _tower(graph, DEPTH[name]))
+    answer = graph.op("Add", heads[name](graph, grey), _tower(graph, cost * DEPTH[name]))
     return graph.model(answer, (1, 3, rows, columns), _output_shape(name))
 
 
@@ -169,7 +169,7 @@ def _card(name: str, network: bytes) -> dict[str, Any]:
     shape = _SHAPE[name]
     label: dict[str, Any] = {"name": LABEL, "channel": 0, "threshold": 0.5, "concept": _CONCEPT}
     decode: dict[str, Any] = {"activation": "sigmoid"}
-    steps: list[Any] = [{"colour": "rgb"}, {"resize": {"shape": list(shape)}}, {"scale": {"factor": _GREY_TO_UNIT}}]
+    steps: list[Any] = [{"resize": {"shape": list(shape)}}, {"colour": "rgb"}, {"scale": {"factor": _GREY_TO_UNIT}}]
     if name == DETECTOR:
         decode = {"layout": "yolov8", "activation": "sigmoid", "overlap": 0.1, "maximum_regions": 8}
     if name == SEGMENTER:

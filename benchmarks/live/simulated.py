@@ -34,7 +34,7 @@ from edge_runtime.roles.frames import LiveFrames
 from edge_runtime.schedule.arbiter import Arbiter
 from edge_runtime.schedule.claim import Claim
 from edge_runtime.stages.pipeline import Pipeline
-from edge_runtime.stages.stage import Condition, Stage
+from edge_runtime.stages.stage import Condition, OneByOne, Stage
 from edge_runtime.telemetry.metrics import RoleMetrics
 
 SOURCES = ("one", "two")
@@ -50,7 +50,7 @@ _SUPERSEDED = "superseded"
 _MESSAGE_BYTES = 1_000_000
 
 
-class NothingRunner:
+class NothingRunner(OneByOne):
     """Takes its turn on the accelerator, answers from a few outputs at random, and now and then takes its time."""
 
     engine_seconds = 0.0

@@ -11,6 +11,7 @@ import yaml
 
 from benchmarks.conversion import convert
 from benchmarks.demo import ENGINES, build_engines
+from benchmarks.gpu.driver import build_for_tensorrt
 from benchmarks.live import networks
 from benchmarks.live.frames import COLUMNS, ROWS, disc_frames, endoscopy_frames
 from benchmarks.record import Record
@@ -34,6 +35,7 @@ class LiveSite:
     names: tuple[str, str, str]
     label: str
     frames: Path
+    device: str = "cpu"  # auto | cpu | cuda
 
     def stages(self) -> list[dict[str, Any]]:
         """A classifier, a detector where it is positive, and a segmenter within the detector's boxes."""
@@ -44,11 +46,14 @@ class LiveSite:
             {"name": "outline", "engine": third, "within": "find", "margin": 0.25},
         ]
 
-    def config(self, file: Path, deadline_seconds: float, threads: int = 0, **source: Any) -> Path:
+    def config(
+        self, file: Path, deadline_seconds: float, threads: int = 0, backend: str = "auto", **source: Any
+    ) -> Path:
         """Write a configuration with one source of frames; `source`: more of its keys, or `url`."""
         document = {
             "spool": {"path": str(file.with_suffix(".spool")), "reserve_bytes": RESERVE_BYTES},
-            "engines": {"path": str(self.engines), "allow_unsigned": True, "threads": threads},
+            "engines": {"path": str(self.engines), "allow_unsigned": True, "threads": threads,
+                        "device": self.device, "backend": backend},
             "pipelines": [{"name": PIPELINE, "deadline_seconds": deadline_seconds, "stages": self.stages()}],
             "video": [{"name": SOURCE, "pipeline": PIPELINE, "url": "camera", "maximum_pixels": ROWS * COLUMNS,
                        **source}],
@@ -57,8 +62,12 @@ class LiveSite:
         return file
 
 
-def prepare_site(pipeline: str, work: Path, record: Record, frames: int) -> LiveSite:
+def prepare_site(
+    pipeline: str, work: Path, record: Record, frames: int, device: str = "cpu", cost: int = 1
+) -> LiveSite:
     """Build what is missing of a pipeline, make its frames, and note the hashes of its engines.
+
+    `cost`: so many times as deep are the networks that look for a disc.
 
     Raises:
         BenchFailed: an engine cannot be built.
@@ -69,19 +78,21 @@ def prepare_site(pipeline: str, work: Path, record: Record, frames: int) -> Live
         engines, names, pictures = ENGINES.resolve(), _ENDOSCOPY, endoscopy_frames(frames)
     else:
         engines, names, pictures = work / "engines", _DISC, disc_frames(frames)
-        _build_discs(engines, pipeline)
+        _build_discs(engines, pipeline, cost, device)
     file = work / "frames.npy"
     np.save(file, pictures)
-    site = LiveSite(engines, names, _LABELS.get(pipeline, networks.LABEL), file)
+    site = LiveSite(engines, names, _LABELS.get(pipeline, networks.LABEL), file, device)
     read_site(str(site.config(work / "site.yaml", 1.0)), record)
     return site
 
 
-def _build_discs(engines: Path, pipeline: str) -> None:
-    folders = networks.write_networks(engines)
+def _build_discs(engines: Path, pipeline: str, cost: int, device: str) -> None:
+    folders = networks.write_networks(engines, cost)
     if pipeline == EFFICIENTNET:
         from benchmarks.live.efficientnet import write_classifier
 
         write_classifier(folders[0])
     for folder in folders:
-        convert(folder, "onnxruntime", "fp32")
+        built = convert(folder, "onnxruntime", "fp32").folder
+        if device == "cuda":
+            build_for_tensorrt(built)

@@ -54,8 +54,11 @@ def content(passport: Passport) -> dict[str, Any]:
 def accelerator_of(engines: Mapping[str, Mapping[str, Any]]) -> str:
     """On what engines ran: "gpu" where one did, else "cpu"; "unknown" where a backend is none that is known.
 
-    `engines` as a result has them; one without a backend was built and not run.
+    `engines` as a result has them: where one names its `device`, that is it; one without a backend was not run.
     """
-    flavours = {engine["backend"].split(" ")[0] for engine in engines.values() if "backend" in engine}
-    places = {_RUNS_ON.get(flavour, "unknown") for flavour in flavours}
+    places = {
+        engine.get("device") or _RUNS_ON.get(engine["backend"].split(" ")[0], "unknown")
+        for engine in engines.values()
+        if "backend" in engine
+    }
     return next((place for place in ("gpu", "unknown") if place in places), "cpu")

@@ -7,7 +7,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from benchmarks.provenance.reading import Ask, ask, known, text_of
+from benchmarks.provenance.reading import Ask, ask, known
+from edge_runtime.telemetry.gpu.files import text_of
 
 ROOT = Path("/")
 

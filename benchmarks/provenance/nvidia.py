@@ -6,6 +6,7 @@ import csv
 from typing import Any
 
 from benchmarks.provenance.reading import Ask, known
+from edge_runtime.telemetry.gpu.reading import EVENT_REASONS
 
 _TEXTS = {
     "name": "name", "driver": "driver_version", "performance_state": "pstate", "compute_mode": "compute_mode",
@@ -21,10 +22,6 @@ REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
 """The field's name now, and before driver 535."""
 COUNTERS = ("sw_power_cap", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown", "sync_boost")
 """Microseconds since the driver was loaded; newer drivers have them."""
-_BITS = (
-    "gpu_idle", "applications_clocks_setting", "sw_power_cap", "hw_slowdown", "sync_boost", "sw_thermal_slowdown",
-    "hw_thermal_slowdown", "hw_power_brake_slowdown", "display_clock_setting",
-)  # fmt: skip
 _NOT_A_FIELD = "is not a valid field to query"
 
 
@@ -73,8 +70,8 @@ def reason_names(mask: str) -> list[str]:
         ValueError: it is no hexadecimal number.
     """
     bits = int(mask, 16)
-    known_names = [name for place, name in enumerate(_BITS) if bits >> place & 1]
-    return known_names + [hex(1 << place) for place in range(len(_BITS), bits.bit_length()) if bits >> place & 1]
+    named = [name for place, name in enumerate(EVENT_REASONS) if bits >> place & 1]
+    return named + [hex(1 << place) for place in range(len(EVENT_REASONS), bits.bit_length()) if bits >> place & 1]
 
 
 def _query(fields: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Reading small files of /proc and /sys, and asking programs. What cannot be read is absent: None, never 0."""
+"""Asking programs. What gives no answer is absent: None, never 0."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 ANSWER_SECONDS = 10.0
@@ -42,22 +41,6 @@ def ask(command: Sequence[str]) -> Said:
     except OSError as error:
         return Said(f"it could not be started: {error.strerror}", None)
     return Said(done.stdout.strip() or done.stderr.strip(), done.returncode)
-
-
-def text_of(path: Path) -> str | None:
-    """The text of a small file; None where it is not there, not for us, or has no value now."""
-    try:
-        return path.read_text(errors="replace").replace("\0", "").strip() or None
-    except OSError:
-        return None
-
-
-def number_of(path: Path) -> int | None:
-    """The whole number that a file holds; None where it holds none."""
-    try:
-        return int(text_of(path) or "")
-    except ValueError:
-        return None
 
 
 def known(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from typing import Any
 
 from benchmarks.provenance.machine import ROOT
 from benchmarks.provenance.nvidia import gpus
-from benchmarks.provenance.reading import Ask, ask, known, number_of, text_of
+from benchmarks.provenance.reading import Ask, ask, known
+from edge_runtime.telemetry.gpu.files import celsius_of, number_of, nvpmodel, text_of
 
 _CPU = "sys/devices/system/cpu"
 _TRIPS = ("passive", "hot")
-_CREDIBLE_CELSIUS = range(-40, 201)
 
 
 def state(root: Path = ROOT, asks: Ask = ask) -> dict[str, Any]:
@@ -71,12 +71,9 @@ def device_clocks(root: Path) -> dict[str, Any]:
 
 def power_mode(root: Path, asks: Ask) -> str | None:
     """Jetson's power mode, such as "2: MODE_15W", from nvpmodel's files or else its answer; else ACPI's profile."""
-    mode = re.fullmatch(r"pmode:(\d+)", text_of(root / "var/lib/nvpmodel/status") or "")
-    if mode is not None:
-        number = int(mode[1])
-        models = text_of(root / "etc/nvpmodel.conf") or ""
-        name = re.search(rf"^\s*<\s*POWER_MODEL\s+ID={number}\s+NAME=(\S+)", models, re.MULTILINE)
-        return f"{number}: {name[1]}" if name else str(number)
+    kept = nvpmodel(root)
+    if kept is not None:
+        return kept
     said = asks(["nvpmodel", "-q"])
     answer = re.search(r"^NV Power Mode:\s*(\S+)\s+(\d+)\s*$", said.text, re.MULTILINE)
     if said.status == 0 and answer is not None:
@@ -88,14 +85,14 @@ def thermal_zones(root: Path) -> dict[str, Any]:
     """Temperature of each zone and its lowest passive or hot trip point, in degrees Celsius."""
     found: dict[str, Any] = {}
     for folder in sorted(root.glob("sys/class/thermal/thermal_zone*"), key=_number):
-        celsius = _celsius(folder / "temp")
+        celsius = celsius_of(folder / "temp")
         if celsius is None:
             continue
         trips = [
             trip
             for kind in folder.glob("trip_point_*_type")
             if text_of(kind) in _TRIPS
-            and (trip := _celsius(folder / kind.name.replace("_type", "_temp"))) is not None
+            and (trip := celsius_of(folder / kind.name.replace("_type", "_temp"))) is not None
             and trip > 0
         ]
         zone = known({"celsius": celsius, "trip_celsius": min(trips, default=None)})
@@ -109,7 +106,7 @@ def sensors(root: Path) -> dict[str, float]:
     for folder in sorted(root.glob("sys/class/hwmon/hwmon*"), key=_number):
         chip = text_of(folder / "name") or folder.name
         for file in sorted(folder.glob("temp*_input"), key=_number):
-            celsius = _celsius(file)
+            celsius = celsius_of(file)
             if celsius is not None:
                 label = text_of(folder / file.name.replace("_input", "_label"))
                 found[_unused(f"{chip} {label}" if label else chip, found)] = celsius
@@ -138,12 +135,6 @@ def _turbo(root: Path) -> str | None:
         return "off" if off else "on"
     boost = number_of(root / _CPU / "cpufreq/boost")
     return None if boost is None else ("on" if boost else "off")
-
-
-def _celsius(path: Path) -> float | None:
-    """From thousandths of a degree; None where it is no temperature, as of a part without power."""
-    found = number_of(path)
-    return found / 1000 if found is not None and found // 1000 in _CREDIBLE_CELSIUS else None
 
 
 def _range(values: list[float]) -> list[float]:

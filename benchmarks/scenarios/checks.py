@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+DEVICES = ("auto", "cpu", "cuda")
+"""What runs the networks; auto: as the runtime chooses."""
+
 
 def at_least_one(scenario: object, *names: str) -> None:
     """Raises ValueError where a number is less than 1."""

@@ -13,6 +13,7 @@ from benchmarks.load.arrivals import Load, Mode
 from benchmarks.load.generator import Called, Loaded, run_load
 from benchmarks.networks import NAME, write_resnet18
 from benchmarks.peers import trtexec
+from benchmarks.provenance import described
 from benchmarks.record import BenchFailed, Record
 from benchmarks.scenarios.engine_runs import Bare
 from benchmarks.scenarios.engine_schema import ONNXRUNTIME, Engine
@@ -56,8 +57,10 @@ def run(scenario: Engine, record: Record) -> None:
     with work_folder(scenario.work, record) as work, ExitStack() as stack:
         folders = [*_resnet18(scenario, work, record.reduced), *_reference(scenario)]
         verified = {name: _verified(path) for name, path in named(folders, bool(scenario.precisions)).items()}
-        _describe(record, verified, threads)
         measured = Systems(scenario, threads, work, record, stack).open(verified)
+        describe(record, {name: verified[name] for name, one in measured.items() if one.any}, threads)
+        for name, engine in record.inputs["engines"].items():
+            engine["device"] = measured[name].device.value
         capacities = _capacities(measured, record)
         found: dict[str, Runs] = {}
         for number in range(1, scenario.rounds + 1):
@@ -115,14 +118,13 @@ def _verified(folder: Path) -> VerifiedEngine:
     return verify(folder, (), allow_unsigned=True, allow_ungated=True, any_machine=any_machine)
 
 
-def _describe(record: Record, engines: Mapping[str, VerifiedEngine], threads: int) -> None:
+def describe(record: Record, engines: Mapping[str, VerifiedEngine], threads: int) -> None:
+    """Note what was measured: each engine with its folder and what its passport says."""
     record.inputs["instruction_set"] = instruction_set()
     record.inputs["threads"] = threads
     record.inputs["engines"] = {
-        name: {"folder": str(Path(e.folder.parent.name, e.folder.name)), "sha256": e.identity.sha256,
-               "precision": e.identity.precision, "backend": e.identity.backend}
-        for name, e in engines.items()
-    }  # fmt: skip
+        name: {"folder": str(Path(e.folder.parent.name, e.folder.name)), **described(e)} for name, e in engines.items()
+    }
     record.checks["task metrics"] = {
         name: {m.name: m.value for m in e.passport.task_metrics}
         for name, e in engines.items()

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from benchmarks.load.arrivals import Mode
-from benchmarks.scenarios.checks import at_least_one, positive
+from benchmarks.scenarios.checks import DEVICES, at_least_one, positive
 
 PRECISIONS = ("fp32", "fp16", "int8")
 ONNXRUNTIME, ONNXRUNTIME_DEFAULTS, TRTEXEC = "onnxruntime", "onnxruntime-defaults", "trtexec"
@@ -20,6 +20,7 @@ class Engine:
 
     kind: str = field(metadata={"choices": ("engine",)})
     work: str = "bench-work"
+    device: str = field(default="auto", metadata={"choices": DEVICES})  # auto: the processor, or an engine's card
     rounds: int = 15
     runs: int = 50
     seconds: float = 2.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.devices import CUDA, engines_for
 from benchmarks.measured import Accelerator
 from benchmarks.peers import trtexec
 from benchmarks.peers.bare_ort import BareOrt
@@ -37,6 +39,11 @@ class Measured:
     inline: dict[str, Run] = field(default_factory=dict)  # the first is EDGE, where there is a backend
     trtexec: Run | None = None
 
+    @property
+    def any(self) -> bool:
+        """Whether there is a system that runs it here."""
+        return bool(self.inline) or self.trtexec is not None
+
 
 class Systems:
     """Opens the systems of all engines; what cannot be had is named in the record's problems."""
@@ -55,7 +62,7 @@ class Systems:
             BenchFailed: nothing can be measured here, or bare ONNX Runtime gives another answer.
         """
         found = {name: self._measured(name, engine) for name, engine in engines.items()}
-        if not any(one.inline or one.trtexec for one in found.values()):
+        if not any(one.any for one in found.values()):
             raise BenchFailed("no engine can be measured here; the other problems say why")
         for one in found.values():
             for run in one.inline.values():
@@ -64,13 +71,14 @@ class Systems:
 
     def _measured(self, name: str, engine: VerifiedEngine) -> Measured:
         flavour = engine.passport.target.flavour
-        measured = Measured(Accelerator.CPU if flavour == ONNXRUNTIME else Accelerator.GPU)
+        on_gpu = flavour != ONNXRUNTIME or self._scenario.device == CUDA
+        measured = Measured(Accelerator.GPU if on_gpu else Accelerator.CPU)
         try:
-            measured.bare = self._bare(engine, "tensorrt" if flavour in trtexec.PROGRAMS else flavour)
+            measured.bare = self._bare(engine, flavour)
             measured.inline[EDGE] = measured.bare.run
         except BackendUnavailable as error:
             self._record.problem(f"engine {name} was not measured in the runtime: {error}")
-        if flavour == ONNXRUNTIME:
+        if flavour == ONNXRUNTIME and not on_gpu:
             for kind in (ONNXRUNTIME, ONNXRUNTIME_DEFAULTS):
                 if kind in self._scenario.peers:
                     measured.inline[kind] = self._onnxruntime(kind, name, engine, measured.bare)
@@ -79,10 +87,12 @@ class Systems:
         return measured
 
     def _bare(self, engine: VerifiedEngine, backend: str) -> Bare:
-        library = load_backend(backend)
+        engines = engines_for(backend, self._scenario.device, self._threads)
         if backend not in self._devices:
-            self._devices[backend] = load_device(backend, self._threads)
+            device = self._devices[backend] = load_device(engines)
+            self._record.details.setdefault("devices", {})[backend] = dataclasses.asdict(device.facts)
             self._stack.callback(self._devices[backend].close)
+        library = load_backend(engines, self._devices[backend])
         bare = Bare(engine, library, self._devices[backend])
         self._stack.callback(bare.close)
         return bare

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.demo import ENGINES, build_engines
+from benchmarks.devices import engines_for
 from benchmarks.live.bare import NEWEST, BareRunner, Request
 from benchmarks.live.bench import LIVE_NOTES, LiveBench
 from benchmarks.live.infer import LiveInfer
@@ -18,15 +19,14 @@ from benchmarks.load.arrivals import Mode
 from benchmarks.measured import Accelerator
 from benchmarks.provenance.engines import described
 from benchmarks.record import BenchFailed, Record
+from benchmarks.scenarios.engine_runs import golden_input
 from benchmarks.scenarios.idle_gap_schema import IdleGap
 from benchmarks.site import work_folder
 from benchmarks.statistics import median
 from edge_runtime.backends.registry import load_backend, load_device
 from edge_runtime.domain import Array
-from edge_runtime.engines.golden import golden_image
 from edge_runtime.engines.runner import load_runner
 from edge_runtime.engines.verify import VerifiedEngine, verify
-from edge_runtime.preprocess import compile_recipe
 
 EDGE, BARE = "edge", "bare"
 NO_PAUSE = "no pause"
@@ -119,12 +119,12 @@ def _systems(
     """
     flavour = engine.passport.target.flavour
     on_cpu = flavour == "onnxruntime"
-    backend = flavour if on_cpu else "tensorrt"
-    device = load_device(backend, threads)
+    engines = engines_for(flavour, "auto", threads)
+    device = load_device(engines)
     stack.callback(device.close)
-    runner = load_runner(engine, load_backend(backend), device)
+    runner = load_runner(engine, load_backend(engines, device), device)
     stack.callback(runner.close)
-    prepared = next(iter(compile_recipe(engine.card)(golden_image(engine.golden.seed), None, 0.0))).inputs[0].array
+    prepared = golden_input(engine)
     systems: dict[str, Run] = {EDGE: lambda: runner.run(prepared)}
     if on_cpu:
         bare = BareRunner(engine.data, threads)

@@ -29,6 +29,7 @@ class Video(_Live):
 
     kind: str = field(metadata={"choices": ("video",)})
     threads: int = 0  # of ONNX Runtime; 0: as many as cores
+    device: str = field(default="cpu", metadata={"choices": ("cpu", "cuda")})
     frames_per_second: float = 25.0  # measured beside half of the capacity, where it is not more than `highest_load`
     highest_load: float = 0.7
     seconds: float = 6.0  # of each side, rate and round

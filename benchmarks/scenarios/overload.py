@@ -24,7 +24,8 @@ _OUTCOMES = ("in_time", "superseded", "dropped", "late", "failed", "overtaken")
 NOTES = [
     *LIVE_NOTES,
     "in time: the share of the delivered results that had been received when the deadline of their frame had passed. "
-    "delivered: those in time, by what the bare peer, one frame after the other, had just analysed in the same time.",
+    "delivered: those in time, by what the bare peer, one frame after the other, analysed in the same time at the "
+    "beginning of the round.",
     "fifo: a reader that puts each frame into a queue, and the bare peer that takes one after the other. newest: the "
     "bare peer takes the newest frame whenever it is free. Neither knows of deadlines, so both are judged by each.",
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.devices import on
 from benchmarks.live.bare import bare_pipeline
 from benchmarks.load.arrivals import Load, Mode
 from benchmarks.load.generator import Called, Loaded, run_load
@@ -44,6 +45,9 @@ def run(scenario: PipelineScenario, record: Record) -> None:
     record.notes.extend(NOTES)
     with work_folder(scenario.work, record) as work, ExitStack() as stack:
         config = _chosen(read_site(scenario.config, record), scenario)
+        config = dataclasses.replace(config, engines=on(config.engines, scenario.device))
+        for engine in record.inputs["engines"].values():
+            engine["device"] = _device(config).value
         sides = _sides(config, scenario, work, record, stack)
         bench = _Bench(scenario, record, sides, _budget(scenario, config, record), _device(config))
         for number in range(1, scenario.rounds + 1):
@@ -62,7 +66,7 @@ def _chosen(config: Config, scenario: PipelineScenario) -> Config:
 
 
 def _device(config: Config) -> Accelerator:
-    return Accelerator.CPU if choose(config.engines.backend) == "onnxruntime" else Accelerator.GPU
+    return Accelerator.CPU if choose(config.engines).device == "cpu" else Accelerator.GPU
 
 
 def _sides(config: Config, scenario: PipelineScenario, work: Path, record: Record, stack: ExitStack) -> dict[str, Side]:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from benchmarks.load.arrivals import Mode
-from benchmarks.scenarios.checks import at_least_one, positive
+from benchmarks.scenarios.checks import DEVICES, at_least_one, positive
 
 BARE = "bare"
 PIPELINE_LOADS = (Mode.OFFLINE.value, Mode.FIXED_RATE.value)
@@ -19,6 +19,7 @@ class PipelineScenario:
     kind: str = field(metadata={"choices": ("pipeline",)})
     config: str = "examples/ct-head-triage.yaml"
     work: str = "bench-work"
+    device: str = field(default="auto", metadata={"choices": DEVICES})  # auto: as configured
     pipeline: str = ""  # its name; absent: the configuration's first
     input: str = "ct-phantom"  # or ct-phantom-negative, mr-head, disc-frames, endoscopy-frames, or a folder of a series
     distinct: int = 8  # computed frames, shown again and again

@@ -11,6 +11,7 @@ import yaml
 from benchmarks.scenarios.checks import at_least_one
 from benchmarks.scenarios.cold_start_schema import ColdStart
 from benchmarks.scenarios.engine_schema import Engine
+from benchmarks.scenarios.gpu_frame_schema import GpuFrame
 from benchmarks.scenarios.idle_gap_schema import IdleGap
 from benchmarks.scenarios.live_schema import Mixed, Overload, Soak, Video
 from benchmarks.scenarios.pipeline_schema import PipelineScenario
@@ -184,6 +185,7 @@ Scenario = (
     | Study
     | Queue
     | Engine
+    | GpuFrame
     | Convert
     | Video
     | Overload
@@ -197,7 +199,7 @@ Scenario = (
 KINDS: dict[str, type[Scenario]] = {
     "ingest": Ingest, "idle": Idle, "study": Study, "queue": Queue, "engine": Engine, "convert": Convert,
     "pipeline": PipelineScenario,
-    "scaling": Scaling, "cold-start": ColdStart, "idle-gap": IdleGap,
+    "gpu-frame": GpuFrame, "scaling": Scaling, "cold-start": ColdStart, "idle-gap": IdleGap,
     "video": Video, "overload": Overload, "mixed": Mixed, "soak": Soak,
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from benchmarks.devices import CUDA
 from benchmarks.live.bare import NEWEST, Done, Request
 from benchmarks.live.bench import LIVE_NOTES, ROLE_MODULE, CpuTime, LiveBench
 from benchmarks.live.infer import LiveInfer, Played
@@ -39,11 +40,20 @@ NOTES = [
 ]
 
 
+ON_A_GPU = (
+    "On a GPU bare is the runtime's own pipeline in a process of its own, one frame after the other, without slot, "
+    "scheduler and lanes."
+)
+
+
 def run(scenario: Video, record: Record, module: str = ROLE_MODULE) -> None:
     """A part that does not count, then the rounds. `module` is what runs as `infer`."""
     record.notes.extend(NOTES)
     with work_folder(scenario.work, record) as work, ExitStack() as stack:
-        bench = LiveBench(scenario.pipeline, scenario.distinct, scenario.threads, work, record, stack)
+        bench = LiveBench(scenario.pipeline, scenario.distinct, scenario.threads, work, record, stack, scenario.device)
+        if scenario.device == CUDA:
+            record.on_a_gpu()
+            record.notes.append(ON_A_GPU)
         infer = bench.infer("edge", scenario.deadline_seconds, module)
         capacity = bench.fastest(min(_PROBE_SECONDS, scenario.seconds)).rate
         cases = rates(scenario, capacity, record)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge_runtime.backends.registry import load_backend, load_device
+from edge_runtime.backends.registry import open_on_cpu
 from edge_runtime.engines.golden import golden_difference, golden_image
 from edge_runtime.engines.runner import load_runner
 from edge_runtime.engines.verify import VerifiedEngine, is_ungated, verify, verify_documents
@@ -42,9 +42,9 @@ def check_engine(folder: Path) -> Iterator[str]:
 
 
 def _golden_run(engine: VerifiedEngine) -> tuple[float, float]:
-    device = load_device("onnxruntime", 0)
+    backend, device = open_on_cpu()
     try:
-        runner = load_runner(engine, load_backend("onnxruntime"), device)
+        runner = load_runner(engine, backend, device)
         image = golden_image(engine.golden.seed)
         prepared = next(iter(compile_recipe(engine.card)(image, None, 0.0))).inputs[0].array
         found = golden_difference(engine.golden, prepared, runner.run(prepared))

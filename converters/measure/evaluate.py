@@ -17,7 +17,7 @@ from converters.progress import Progress
 from converters.samples import SampleSet
 from converters.samples.prepared import PreparedPlace, PreparedSample, prepare_samples
 from converters.samples.sample import check_measurable
-from edge_runtime.backends.registry import load_backend, load_device
+from edge_runtime.backends.registry import open_on_cpu
 from edge_runtime.domain import Array
 from edge_runtime.engines.card import Card
 from edge_runtime.engines.runner import EngineRunner
@@ -31,7 +31,6 @@ FLOOR = 0.02
 """Boxes with a higher score are on the curve of precision and recall, far below the scores that a daemon reports."""
 
 MOST_REGIONS = 1000
-_BACKEND = "onnxruntime"
 
 Answers = list[tuple[LabelAnswer, ...]]
 """By place (the image, or each of its frames), then by label."""
@@ -78,9 +77,9 @@ class Evaluator:
         """
         samples = self._samples
         began = time.monotonic()
-        device = load_device(_BACKEND, 0)
+        backend, device = open_on_cpu()
         try:
-            session = load_backend(_BACKEND).load(network, device)
+            session = backend.load(network, device)
             tensors = {tensor.name: tensor.shape for tensor in (*session.inputs, *session.outputs)}
             for tensor in (self._card.input, self._card.output):
                 if tensors.get(tensor.name) != tensor.shape:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from edge_runtime.backends.registry import load_backend, load_device
+from edge_runtime.backends.registry import open_on_cpu
 from edge_runtime.domain import Array
 from edge_runtime.engines.card import Card
 from edge_runtime.engines.golden import golden_image, make_seed
@@ -64,7 +64,7 @@ def measure_in_turn(
     `runs` and `seconds` are of each. Raises as `measure`.
     """
     threads = len(os.sched_getaffinity(0))
-    backend, device = load_backend("onnxruntime"), load_device("onnxruntime", threads)
+    backend, device = open_on_cpu(threads)
     with ExitStack() as stack:
         stack.callback(device.close)
         prepared = _golden_input(card)

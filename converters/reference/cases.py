@@ -18,7 +18,7 @@ from converters.measure.metrics import Detected, dice
 from converters.reference import baseline
 from converters.reference.phantom import Lesion, Phantom
 from converters.reference.samples import CLASSIFIER, DETECTOR, ENGINES, MARGIN, SEGMENTER, Split, card_of
-from edge_runtime.backends.registry import load_backend, load_device
+from edge_runtime.backends.registry import open_on_cpu
 from edge_runtime.domain import Array, Box, Image, Volume
 from edge_runtime.engines.runner import EngineRunner
 from edge_runtime.engines.views import LabelAnswer, Region
@@ -28,7 +28,6 @@ from edge_runtime.stages.lesions import largest_diameter_mm, lesions
 
 _FLOOR = 0.02  # of the scores that are kept for the curve of precision and recall
 _MOST_REGIONS = 1000
-_BACKEND = "onnxruntime"
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,8 @@ class Engine:
         self.card = card_of(name)
         assert self.card.checkpoint.path is not None
         data = (ENGINES / name / self.card.checkpoint.path).read_bytes()
-        self._device = load_device(_BACKEND, threads)
-        self._runner = EngineRunner(self.card, load_backend(_BACKEND).load(data, self._device), self._device)
+        backend, self._device = open_on_cpu(threads)
+        self._runner = EngineRunner(self.card, backend.load(data, self._device), self._device)
         self._check = compile_expectation(self.card)
         self._prepare = compile_recipe(self.card)
         # The curve of precision and recall is drawn down to scores at which a daemon would give up.

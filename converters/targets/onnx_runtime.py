@@ -6,7 +6,7 @@ import platform
 
 from converters.progress import Progress
 from converters.targets.base import Built, Options
-from edge_runtime.backends.registry import load_backend
+from edge_runtime.backends.registry import open_on_cpu
 from edge_runtime.engines.instruction_set import INSTRUCTION_SETS, architecture_of, instruction_set, runs_on
 from edge_runtime.engines.passport import Target
 from edge_runtime.errors import BackendUnavailable
@@ -22,12 +22,12 @@ _QUANTIZED = tuple(
 
 def check(_options: Options) -> None:
     """See `check_target`."""
-    load_backend("onnxruntime")
+    open_on_cpu()
 
 
 def build(network: bytes, options: Options, progress: Progress) -> Built:
     """See `build_target`."""
-    backend = load_backend("onnxruntime")
+    backend, _ = open_on_cpu()
     package = f"onnxruntime {backend.version}"
     if not is_quantized(network):
         return Built(network, ENGINE_FILE, Target(backend.name, backend.version), (), (package,), runs_here=True)

@@ -11,7 +11,6 @@ from converters.targets.interrupt import interrupts_held
 from converters.targets.listening import Said, make_logger, make_monitor
 from converters.targets.tensorrt_config import compute_capabilities, configure, save_timing_cache
 from converters.targets.tensorrt_network import make_builder, parse
-from edge_runtime.backends.registry import available
 from edge_runtime.backends.tensorrt_api import Api, load_api
 from edge_runtime.engines.passport import Target
 from edge_runtime.errors import ConfigurationError, EngineRejected
@@ -67,8 +66,8 @@ def build(name: str, network: bytes, options: Options, progress: Progress) -> Bu
         save_timing_cache(config, options.timing_cache)
     gpu = first_gpu()
     target = _target(api, gpu, capabilities, options)
-    here = gpu is not None and gpu.compute_capability in target.compute_capabilities and available("tensorrt")
-    return Built(bytes(plan), ENGINE_FILE, target, told, (api.package,), here)
+    # What is measured of an engine here is measured with ONNX Runtime: that would be no figure of a plan.
+    return Built(bytes(plan), ENGINE_FILE, target, told, (api.package,), runs_here=False)
 
 
 def _target(api: Api, gpu: Gpu | None, capabilities: tuple[str, ...], options: Options) -> Target:

@@ -12,6 +12,8 @@ from typing import Protocol
 from edge_runtime.device.base import Buffer, Device, Stream
 from edge_runtime.errors import EngineError
 
+Shapes = Mapping[str, tuple[int, ...]]
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -41,6 +43,17 @@ class Session(Protocol):
                 nothing was enqueued. A failure of the run itself surfaces when the stream is synchronized.
         """
 
+    @property
+    def not_capturable(self) -> str:
+        """Why a run cannot be recorded in a graph now; empty where it can."""
+
+    @property
+    def device_memory_bytes(self) -> int:
+        """What a run needs of the device beside weights and bindings."""
+
+    def another(self) -> Session:
+        """One more execution context over the same weights, for runs on one more stream at the same time."""
+
     def close(self) -> None:
         """Free the network; a second call does nothing."""
 
@@ -56,12 +69,13 @@ class Backend(Protocol):
     def version(self) -> str:
         """Full version of the library."""
 
-    def load(self, engine: bytes, device: Device) -> Session:
-        """Make a session of verified bytes.
+    def load(self, engine: bytes, device: Device, shapes: Shapes | None = None, /) -> Session:
+        """Make a session of verified bytes. `shapes`: of inputs whose extents the engine leaves open, by name.
 
         Raises:
             EngineRejected: the library does not take the engine.
             BackendUnavailable: the device is none that this library runs on.
+            OutOfDeviceMemory: the network does not fit.
         """
 
 

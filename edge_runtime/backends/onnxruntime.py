@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from edge_runtime.backends.base import TensorInfo, check_bindings
+from edge_runtime.backends.base import Shapes, TensorInfo, check_bindings
 from edge_runtime.device.base import Buffer, Device, Stream
 from edge_runtime.device.host import HostDevice, HostStream
 from edge_runtime.errors import BackendUnavailable, EngineError, EngineRejected, InferenceFailed
@@ -29,9 +29,12 @@ _ERRORS_ONLY = 3
 class OnnxRuntimeSession:
     """A network in ONNX Runtime. Runs go straight from and to the bound buffers, without a copy."""
 
+    not_capturable = ""
+    device_memory_bytes = 0
+
     def __init__(self, session: Any) -> None:
-        self.inputs = tuple(_info(tensor) for tensor in session.get_inputs())
-        self.outputs = tuple(_info(tensor) for tensor in session.get_outputs())
+        self.inputs = tuple(tensor_info(tensor) for tensor in session.get_inputs())
+        self.outputs = tuple(tensor_info(tensor) for tensor in session.get_outputs())
         self._session = session
         self._known: dict[tuple[tuple[str, int], ...], tuple[Any, dict[str, Buffer]]] = {}
 
@@ -69,6 +72,10 @@ class OnnxRuntimeSession:
         self._known[key] = (binding, dict(bindings))
         return binding
 
+    def another(self) -> OnnxRuntimeSession:
+        """This one: ONNX Runtime takes runs of several threads."""
+        return self
+
     def close(self) -> None:
         """Free the network; a second call does nothing."""
         self._session = None
@@ -83,7 +90,7 @@ class OnnxRuntimeBackend:
     def __init__(self) -> None:
         self.version: str = onnxruntime.__version__
 
-    def load(self, engine: bytes, device: Device) -> OnnxRuntimeSession:
+    def load(self, engine: bytes, device: Device, _shapes: Shapes | None = None, /) -> OnnxRuntimeSession:
         """Make a session of verified bytes. See `Backend.load`."""
         if not isinstance(device, HostDevice):
             raise BackendUnavailable(f"ONNX Runtime's CPU provider runs on the host, not on {device.name}")
@@ -102,7 +109,8 @@ class OnnxRuntimeBackend:
         return OnnxRuntimeSession(session)
 
 
-def _info(tensor: Any) -> TensorInfo:
+def tensor_info(tensor: Any) -> TensorInfo:
+    """What the library says of an input or output. Raises EngineRejected where it cannot be bound."""
     if tensor.type not in _DTYPES:
         raise EngineRejected(f"tensor {tensor.name!r} is {tensor.type}, which this backend does not bind")
     if not all(isinstance(n, int) and n > 0 for n in tensor.shape):

@@ -14,14 +14,18 @@ from typing import Any
 from edge_runtime.errors import BackendUnavailable
 
 RUNTIME_NAMES: Mapping[str, tuple[str, ...]] = {
-    "": ("DataType", "ICudaEngine", "IErrorRecorder", "IExecutionContext", "ILogger", "IProfiler", "Runtime",
+    "": ("ErrorCodeTRT", "ExecutionContextAllocationStrategy", "IErrorRecorder", "ILogger", "IProfiler", "Runtime",
          "TensorIOMode", "TensorLocation", "nptype"),
-    "Runtime": ("deserialize_cuda_engine", "engine_host_code_allowed"),
+    "ErrorCodeTRT": ("UNSPECIFIED_ERROR",),
+    "ExecutionContextAllocationStrategy": ("USER_MANAGED",),
+    "ILogger": ("ERROR", "INFO", "WARNING"),
+    "Runtime": ("deserialize_cuda_engine", "engine_host_code_allowed", "error_recorder"),
     "ICudaEngine": ("create_execution_context", "device_memory_size_v2", "get_tensor_dtype", "get_tensor_location",
                     "get_tensor_mode", "get_tensor_name", "get_tensor_profile_shape", "get_tensor_shape",
-                    "num_aux_streams", "num_io_tensors"),
-    "IExecutionContext": ("execute_async_v3", "infer_shapes", "set_aux_streams", "set_input_shape",
-                          "set_optimization_profile_async", "set_tensor_address"),
+                    "num_aux_streams", "num_io_tensors", "num_optimization_profiles"),
+    "IExecutionContext": ("device_memory", "execute_async_v3", "get_tensor_shape", "infer_shapes", "profiler",
+                          "set_aux_streams", "set_input_shape", "set_optimization_profile_async",
+                          "set_tensor_address"),
     "TensorIOMode": ("INPUT", "OUTPUT"),
     "TensorLocation": ("DEVICE",),
 }  # fmt: skip
@@ -45,9 +49,15 @@ BUILDER_NAMES: Mapping[str, tuple[str, ...]] = {
 """What builds an engine, by class; in every version that is taken."""
 
 PROBED: Mapping[str, tuple[str, ...]] = {
-    "runtime_config": ("ICudaEngine.create_runtime_config",),
-    "cuda_graph_strategy": ("IRuntimeConfig.cuda_graph_strategy",),
-    "runtime_cache": ("IRuntimeConfig.create_runtime_cache", "IRuntimeConfig.set_runtime_cache"),
+    "runtime_config": ("ICudaEngine.create_runtime_config",
+                       "IRuntimeConfig.set_execution_context_allocation_strategy"),
+    "sized_device_memory": ("IExecutionContext.set_device_memory",),
+    "stream_capturable": ("IExecutionContext.is_stream_capturable",),
+    "kernel_specialization": ("IRuntimeConfig.dynamic_shapes_kernel_specialization_strategy",
+                              "DynamicShapesKernelSpecializationStrategy.EAGER"),
+    "cuda_graph_strategy": ("IRuntimeConfig.cuda_graph_strategy", "CudaGraphStrategy.DISABLED"),
+    "runtime_cache": ("IRuntimeConfig.create_runtime_cache", "IRuntimeConfig.set_runtime_cache",
+                      "IRuntimeCache.deserialize", "IRuntimeCache.serialize"),
     "engine_stat": ("ICudaEngine.get_engine_stat",),
     "engine_inspector": ("ICudaEngine.create_engine_inspector",),
     "engine_validity": ("Runtime.get_engine_validity",),
@@ -93,6 +103,9 @@ class Api:
     numbers: tuple[int, ...]  # of the version
     note: str | None  # for the user: the version is newer than those that were tried
     runtime_config: bool
+    sized_device_memory: bool
+    stream_capturable: bool
+    kernel_specialization: bool
     cuda_graph_strategy: bool
     runtime_cache: bool
     engine_stat: bool

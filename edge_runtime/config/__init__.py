@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from edge_runtime.config.destinations import LIVE_DESTINATIONS, Destination
 from edge_runtime.config.http import Http, HttpMetrics, Login, Tls, is_loopback
-from edge_runtime.config.pipelines import RESULT_KINDS, Cheaper, Engines, Match, Pipeline, SendTo, Stage
+from edge_runtime.config.pipelines import RESULT_KINDS, Cheaper, Cuda, Engines, Match, Pipeline, SendTo, Stage
 from edge_runtime.config.receiving import Caller, Decode, DicomReceive, Receive, Retention, Spool
 from edge_runtime.config.rules import once, require
 from edge_runtime.config.video import VIDEO_SCHEMES, KeyFrames, Schedule, Video
 
 __all__ = [
-    "LIVE_DESTINATIONS", "RESULT_KINDS", "VIDEO_SCHEMES", "Caller", "Cheaper", "Config", "Decode", "Destination",
-    "DicomReceive", "Engines", "Http", "HttpMetrics", "KeyFrames", "Login", "Match", "Pipeline", "Receive", "Retention",
-    "Schedule", "SendTo", "Spool", "Stage", "Tls", "Video", "is_loopback",
+    "LIVE_DESTINATIONS", "RESULT_KINDS", "VIDEO_SCHEMES", "Caller", "Cheaper", "Config", "Cuda", "Decode",
+    "Destination", "DicomReceive", "Engines", "Http", "HttpMetrics", "KeyFrames", "Login", "Match", "Pipeline",
+    "Receive", "Retention", "Schedule", "SendTo", "Spool", "Stage", "Tls", "Video", "is_loopback",
 ]  # fmt: skip
 
 

@@ -12,9 +12,31 @@ _PUBLIC_KEY = re.compile(r"[0-9a-fA-F]{64}")
 
 
 @dataclass(frozen=True)
+class Cuda:
+    ordinal: int = 0  # of the GPU, as CUDA counts
+    binding: str = field(default="auto", metadata={"choices": ("auto", "cuda-python", "pycuda")})
+    wait: str = field(default="blocking", metadata={"choices": ("blocking", "spin")})
+    graphs: bool = True
+    hang_seconds: float = 30.0  # a wait for the GPU that takes longer ends the process: its supervisor starts another
+    cache: str | None = None  # of compiled kernels; absent: systemd's, else .cache in `path` if it can be written
+    memory_limit_bytes: int = 0  # of ONNX Runtime's arena of each engine; 0: what it needs
+
+    def __post_init__(self) -> None:
+        require(self.ordinal >= 0, "ordinal", "must not be negative")
+        require(self.hang_seconds > 0, "hang_seconds", "must be positive")
+        require(self.cache != "", "cache", "name a folder")
+        require(self.memory_limit_bytes >= 0, "memory_limit_bytes", "must not be negative")
+
+
+BACKENDS = ("auto", "onnxruntime", "tensorrt", "tensorrt_rtx")
+
+
+@dataclass(frozen=True)
 class Engines:
     path: str = "/var/lib/edge-runtime/engines"
-    backend: str = field(default="auto", metadata={"choices": ("auto", "onnxruntime", "tensorrt")})
+    backend: str = field(default="auto", metadata={"choices": BACKENDS})  # tensorrt: whichever of the two is there
+    device: str = field(default="auto", metadata={"choices": ("auto", "cpu", "cuda")})
+    cuda: Cuda = Cuda()
     trusted_keys: tuple[str, ...] = ()
     allow_unsigned: bool = False
     allow_ungated: bool = False  # fp16 and int8 whose task metrics nobody measured
@@ -26,6 +48,8 @@ class Engines:
             require(_PUBLIC_KEY.fullmatch(key.strip()) is not None, f"trusted_keys[{index}]",
                     "is the 64 hexadecimal digits that edge-convert keygen prints")  # fmt: skip
         require(self.threads >= 0, "threads", "must not be negative")
+        require(self.device != "cpu" or not self.backend.startswith("tensorrt"), "device",
+                f"{self.backend} runs on a GPU; set cuda or auto, or backend: onnxruntime")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -147,8 +147,12 @@ class Device(Protocol):
     def allocations(self) -> int:
         """How often memory was taken from the device or pinned on the host since it was opened."""
 
-    def stream(self, priority: Priority = Priority.NORMAL, /) -> Stream:
-        """A new stream."""
+    def stream(self, priority: Priority = Priority.NORMAL, /, *, immediate: bool = False) -> Stream:
+        """A new stream.
+
+        `immediate`: whoever appends work waits for it before anything else, so that where the device is the host, the
+        caller's thread does it: handing it over costs two wake-ups.
+        """
 
     def event(self) -> Event:
         """A new event, not yet recorded."""
@@ -158,6 +162,12 @@ class Device(Protocol):
 
     def staging(self, shape: tuple[int, ...], dtype: str) -> Array:
         """A new array in memory of the host from and to which copies need no detour (pinned); valid until `close`."""
+
+    def pin(self, array: Array, /) -> Array | None:
+        """The memory of a C-contiguous array, as one that is as good as `staging`; None where it cannot be.
+
+        It stays pinned, and the array alive, as long as what is returned.
+        """
 
     def view(self, buffer: Buffer) -> Array | None:
         """The buffer as an array where host and device share memory, else None. It is read after a synchronize."""

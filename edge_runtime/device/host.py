@@ -96,18 +96,19 @@ class HostGraph:
 
 
 class HostStream:
-    """A worker thread that does one piece of work after the other."""
+    """A worker thread that does one piece of work after the other; if `immediate`, whoever appends the work does it."""
 
     handle = 0
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, immediate: bool = False) -> None:
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._closed = False
         self._recording: _Recording | None = None
-        self._gate = threading.Lock()
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
+        self._gate = threading.RLock()
+        self._thread = None if immediate else threading.Thread(target=self._work, name=name, daemon=True)
+        if self._thread is not None:
+            self._thread.start()
 
     def submit(self, work: Callable[[], None]) -> None:
         """Append work. It is dropped when something before it failed."""
@@ -150,7 +151,8 @@ class HostStream:
                 return
             self._closed = True
             self._queue.put(None)
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
 
     def _record(self, work: Callable[[], None]) -> _Recording:
         if self._recording is not None:
@@ -169,7 +171,10 @@ class HostStream:
         with self._gate:
             if self._closed:
                 raise EngineError("this stream is closed")
-            self._queue.put(work)
+            if self._thread is not None:
+                self._queue.put(work)
+            else:
+                self._do(work)
 
     def _put_all(self, pieces: Sequence[Callable[[], None]]) -> None:
         """One hand-over to the thread for all of them."""
@@ -218,10 +223,10 @@ class HostDevice:
         self._streams: list[HostStream] = []
         self._closed = False
 
-    def stream(self, _priority: Priority = Priority.NORMAL, /) -> HostStream:
+    def stream(self, _priority: Priority = Priority.NORMAL, /, *, immediate: bool = False) -> HostStream:
         """A new stream; the operating system's scheduler knows no priority of it."""
         self._check()
-        stream = HostStream(f"stream-{len(self._streams)}")
+        stream = HostStream(f"stream-{len(self._streams)}", immediate)
         self._streams.append(stream)
         return stream
 
@@ -256,6 +261,10 @@ class HostDevice:
         """Copy device to host in stream order; `array` is filled when the stream gets there."""
         source = self._memory(array, buffer)
         self._host(stream).submit(lambda: np.copyto(array, source))
+
+    def pin(self, _array: Array, /) -> Array | None:
+        """Nothing is gained: host and device are the same."""
+        return None
 
     def capture(self, stream: Stream, work: Callable[[], None]) -> Graph:
         """Record what `work` appends to `stream` as a graph; nothing of it runs."""

@@ -7,11 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from edge_runtime.config import Config
+from edge_runtime.doctor.accelerator import LOOK_SECONDS, examine_gpu
 from edge_runtime.doctor.check import Check, Probe, Site, examine, ok
 from edge_runtime.doctor.clock import examine_clock
 from edge_runtime.doctor.destinations import examine_destination, probe_seconds
 from edge_runtime.doctor.disk import examine_disk
 from edge_runtime.doctor.engines import LOAD_SECONDS, examine_engines
+from edge_runtime.doctor.gpu import examine_gpus
 from edge_runtime.doctor.machine import examine_machine
 from edge_runtime.doctor.ports import examine_ports
 from edge_runtime.doctor.rights import examine_rights
@@ -24,10 +26,12 @@ def probes_for(config: Config) -> list[Probe]:
     engines = {stage.asked for pipeline in config.pipelines for stage in pipeline.variants}
     probes = [
         Probe("machine", 30.0, examine_machine),
+        Probe("GPU", 10.0, examine_gpus),
         Probe("clock", 10.0, examine_clock),
         Probe("permissions", 10.0, examine_rights),
         Probe("disk", 120.0, examine_disk),
         Probe("ports", 60.0, examine_ports),
+        Probe("accelerator", 30.0 + LOOK_SECONDS, examine_gpu),
         Probe("engines", 30.0 + LOAD_SECONDS * len(engines), examine_engines),
     ]
     if config.video:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.domain import Code
-from edge_runtime.engines.recipe import Crop, Operation, Orient, Resample, Resize, Step, Tile
+from edge_runtime.engines.recipe import Crop, Letterbox, Operation, Orient, Resample, Resize, Step, Tile
 from edge_runtime.errors import ConfigurationError
 from edge_runtime.yaml_schema import read_schema
 
@@ -344,17 +344,21 @@ class Card:
             if isinstance(operation, Orient):
                 _require(index == 0 and self.input.kind == "volume", key, "orient is the first step, of a volume")
             if isinstance(operation, Crop):
-                before = [s for s in self.preprocess[:index] if isinstance(s.operation, (Resize, Resample))]
-                _require(not before, key, "crop comes before resize and resample")
+                before = [s for s in self.preprocess[:index] if isinstance(s.operation, (Resize, Letterbox, Resample))]
+                _require(not before, key, "crop comes before resize, letterbox and resample")
             if isinstance(operation, Resample):
                 _require(len(operation.spacing_mm) == len(spatial), key, f"name {len(spatial)} spacings")
                 _require(shape is None, key, "resample comes before resize: afterwards a voxel has no size in mm")
             if isinstance(operation, Tile):
                 _require(index == last, key, "tile is the last step")
-            if isinstance(operation, (Resize, Tile)):
+            if isinstance(operation, Letterbox):
+                sampling = [s for s in self.preprocess if isinstance(s.operation, (Resize, Letterbox, Resample, Tile))]
+                _require(self.input.kind == "frame" and len(sampling) == 1, key,
+                         "letterbox is of frames, and the only step that samples")  # fmt: skip
+            if isinstance(operation, (Resize, Letterbox, Tile)):
                 shape = operation.shape
         _require(shape == spatial, "preprocess",
-                 f"the last resize or tile must give the input's {spatial}, gives {shape}")  # fmt: skip
+                 f"the last resize, letterbox or tile must give the input's {spatial}, gives {shape}")  # fmt: skip
         _require(self.expect is None or self.input.kind == "volume", "expect", "is of volumes")
 
     def _check_labels(self) -> None:

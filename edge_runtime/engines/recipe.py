@@ -58,6 +58,23 @@ class Resize:
 
 
 @dataclass(frozen=True)
+class Letterbox:
+    """Sample a frame to a fixed shape with its proportions kept: the whole of it, centred, with `fill` around it.
+
+    What the network sees is a box of the frame's pixels, and as many beyond its edges as the proportions of `shape`
+    need. No other step samples.
+    """
+
+    shape: tuple[int, ...]
+    fill: float = 114.0
+    method: str = field(default="linear", metadata={"choices": RESIZE_METHODS})
+
+    def __post_init__(self) -> None:
+        _require(len(self.shape) == 2 and min(self.shape) >= 1, "shape",
+                 f"is two positive numbers, got {self.shape}")  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Resample:
     """Sample to a spacing in mm over the same extent, voxel edges aligned; linear, and antialiased where it shrinks."""
 
@@ -146,7 +163,7 @@ class Colour:
     to: str
 
 
-Operation = Orient | Crop | Resize | Resample | Window | Standardize | Scale | Normalize | Colour | Tile
+Operation = Orient | Crop | Resize | Letterbox | Resample | Window | Standardize | Scale | Normalize | Colour | Tile
 
 
 @dataclass(frozen=True)
@@ -156,6 +173,7 @@ class Step:
     orient: str | None = None
     crop: str | None = field(default=None, metadata={"choices": ("region",)})
     resize: Resize | None = None
+    letterbox: Letterbox | None = None
     resample: Resample | None = None
     window: Window | None = None
     standardize: Standardize | None = None
@@ -184,7 +202,7 @@ class Step:
             return Crop(self.crop)
         if self.colour is not None:
             return Colour(self.colour)
-        sampled = self.resize or self.resample or self.tile
+        sampled = self.resize or self.letterbox or self.resample or self.tile
         found = sampled or self.window or self.standardize or self.scale or self.normalize
         assert found is not None
         return found

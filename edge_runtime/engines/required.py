@@ -35,7 +35,7 @@ def engine_marks(configuration: config.Config) -> dict[str, str]:
         EngineRejected: it was not built, or its passport cannot be read.
         BackendUnavailable: the backend is not in this version, or its package is missing.
     """
-    target = choose(configuration.engines.backend)
+    target = choose(configuration.engines).target
     stages = [stage for pipeline in configuration.pipelines for stage in pipeline.variants]
     marks: dict[str, str] = {}
     for name, precision in dict.fromkeys((stage.engine, stage.precision) for stage in stages):
@@ -66,7 +66,7 @@ def verify_variants(pipeline: config.Pipeline, engines: config.Engines) -> dict[
         EngineRejected: an engine is not the one that its passport describes.
         BackendUnavailable: the backend is not in this version, or its package is missing.
     """
-    target = choose(engines.backend)
+    target = choose(engines).target
     verified: dict[Path, VerifiedEngine] = {}
 
     def of(stage: config.Stage) -> VerifiedEngine:
@@ -115,7 +115,7 @@ def _longest_runs(
     configuration: config.Config, of_variants: Callable[[list[float]], float] = max
 ) -> dict[tuple[str, str], float | None]:
     """The longest uninterruptible run of each stage, of its dearest variant; None where a passport does not say."""
-    target = choose(configuration.engines.backend)
+    target = choose(configuration.engines).target
     longest: dict[tuple[str, str], float | None] = {}
     for pipeline in configuration.pipelines:
         for stage in pipeline.stages:

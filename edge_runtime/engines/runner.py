@@ -1,19 +1,23 @@
-"""A loaded engine with its streams, and runners of it with buffers of their own, all allocated once."""
+"""A loaded engine, and runners of it with streams, an execution context and buffers of their own, allocated once."""
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
 from edge_runtime.backends.base import Backend, Session
-from edge_runtime.device.base import Buffer, Device, Stream
+from edge_runtime.device.base import Buffer, Device, Priority, Stream
+from edge_runtime.device.mirror import Mirror
 from edge_runtime.domain import Array
 from edge_runtime.engines.card import Card
+from edge_runtime.engines.target import check_target
 from edge_runtime.engines.verify import VerifiedEngine
+from edge_runtime.engines.views import Fill
 from edge_runtime.errors import EngineError, EngineRejected, InferenceFailed
 
 Turn = Callable[[], AbstractContextManager[float]]
@@ -21,8 +25,11 @@ Turn = Callable[[], AbstractContextManager[float]]
 
 
 @dataclass(frozen=True, eq=False)
-class EngineStreams:
-    """The way in, the network, the way out. Where host and device share memory nothing is copied: there is one."""
+class Streams:
+    """The way in, the networks, the way out, of one image at a time.
+
+    Where host and device share memory nothing is copied: there is one.
+    """
 
     upload: Stream
     run: Stream
@@ -39,100 +46,198 @@ class EngineStreams:
             stream.close()
 
 
-class EngineRunner:
-    """Runs one engine, one input at a time. The output's memory is used again by the runner's next run.
+def open_streams(device: Device, priority: Priority = Priority.NORMAL) -> Streams:
+    """Streams for the runs of one image after the other."""
+    shared = device.abilities.shared_memory
+    run = device.stream(priority, immediate=shared)
+    if shared:
+        return Streams(run, run, run)
+    return Streams(device.stream(priority), run, device.stream(priority))
 
-    Runners of one engine (`another`) share its network and streams, and have buffers of their own: while one runs, the
-    input of the next is copied in and the output of the one before is copied out.
+
+class _Slot:
+    """The memory of one run, and the moments of its way."""
+
+    def __init__(self, card: Card, session: Session, device: Device) -> None:
+        self.input = Mirror(device, card.input.shape, card.input.dtype)
+        self.output = Mirror(device, card.output.shape, card.output.dtype)
+        known = {card.input.name: self.input.buffer, card.output.name: self.output.buffer}
+        tensors = session.inputs + session.outputs
+        self.buffers: dict[str, Buffer] = {t.name: known.get(t.name) or device.empty(t.shape, t.dtype) for t in tensors}
+        self.uploaded, self.began, self.ended, self.downloaded = (device.event() for _ in range(4))
+        self.given = False  # an input is on its way, or there, that no run has used
+
+    @property
+    def shared(self) -> bool:
+        """Whether host and device share it: nothing is copied."""
+        return self.input.shared
+
+
+class EngineRunner:
+    """Runs one engine. The output's memory is used again by the runner's next run but one.
+
+    Runners of one engine (`another`) share its weights, and have all else of their own.
     """
 
     def __init__(
-        self, card: Card, session: Session, device: Device, turn: Turn | None = None, of: EngineRunner | None = None
+        self, card: Card, session: Session, device: Device, turn: Turn | None = None, streams: Streams | None = None
     ) -> None:
+        """`streams` belong to the caller; without them the runner opens its own."""
         self.card = card
-        self._session, self._device, self._of = session, device, of
-        tensors = session.inputs + session.outputs
-        self._buffers: dict[str, Buffer] = {t.name: device.empty(t.shape, t.dtype) for t in tensors}
-        self._input = device.view(self._buffers[card.input.name])
-        shared = device.view(self._buffers[card.output.name])
-        self._output: Array = np.zeros(card.output.shape, card.output.dtype) if shared is None else shared
-        self._streams: EngineStreams = _streams(device, shared is not None) if of is None else of._streams
-        self._uploaded, self._began, self._ended, self._downloaded = (device.event() for _ in range(4))
-        self._turn: Turn = turn or _one_at_a_time()
+        self.session = session
+        self._device = device
+        self._own = None if streams is not None else open_streams(device)
+        self.streams: Streams = streams or self._own or open_streams(device)
+        self._slots = [_Slot(card, session, device)]
+        if not self._slots[0].shared:
+            self._slots.append(_Slot(card, session, device))
+        self._turn: Turn = turn or one_at_a_time()
+        self._others: list[EngineRunner] = []
         self.engine_seconds = 0.0  # of the last run: the network alone
         self.waited_seconds = 0.0  # of the last run: for its turn
 
-    def another(self, turn: Turn) -> EngineRunner:
-        """One more runner of this engine. It ends with this one."""
-        return EngineRunner(self.card, self._session, self._device, turn, self)
+    @property
+    def device(self) -> Device:
+        """What it runs on."""
+        return self._device
 
-    def run(self, prepared: Array) -> Array:
-        """One run; returns the card's output. `prepared` has the card's input shape and element type.
+    @property
+    def buffers(self) -> dict[str, Buffer]:
+        """Of every input and output, for work that goes its whole way on the device."""
+        return self._slots[0].buffers
+
+    def last_input(self) -> Array:
+        """The input of the last `run`, a copy from the device."""
+        slot, given = self._slots[0], np.zeros(self.card.input.shape, self.card.input.dtype)
+        self._device.download(slot.input.buffer, given, self.streams.run)
+        self.streams.run.synchronize()
+        return given
+
+    def another(self, turn: Turn, streams: Streams) -> EngineRunner:
+        """One more runner of this engine. It ends with this one."""
+        runner = EngineRunner(self.card, self.session.another(), self._device, turn, streams)
+        self._others.append(runner)
+        return runner
+
+    def run(self, prepared: Array | Fill) -> Array:
+        """One run; returns the card's output. `prepared` has the card's input shape and element type, or fills it.
 
         Raises:
             InferenceFailed: the library failed on this input; the next run starts anew.
             EngineError: the input does not fit, or the runner is closed.
         """
-        if not self._buffers:
+        return next(iter(self.run_each((prepared,))))
+
+    def run_each(self, inputs: Iterable[Array | Fill]) -> Iterator[Array]:
+        """One run after the other; each output stays until the next but one is asked for.
+
+        While a network runs, the next input is prepared and copied in, and the output before is copied out.
+        Raises as `run`.
+        """
+        if not self._slots:
             raise EngineError(f"the runner of engine {self.card.name} is closed")
-        if self._input is None:
-            self._run_with_copies(prepared)
+        ahead = not self._slots[0].shared
+        slots, source = itertools.cycle(self._slots), iter(inputs)
+        done: tuple[_Slot, float] | None = None
+        slot = self._given(next(slots), source)
+        while slot is not None:
+            following: _Slot | None = None
+            with self._turn() as waited_seconds:
+                self._enqueue(slot)
+                try:
+                    if ahead:
+                        following = self._given(next(slots), source)
+                        if done is not None:
+                            yield self._taken(*done)
+                finally:
+                    self._wait(slot)
+            done = (slot, waited_seconds)
+            if not ahead:
+                yield self._taken(*done)
+                following = self._given(slot, source)
+            slot = following
+        if ahead and done is not None:
+            yield self._taken(*done)
+
+    def _given(self, slot: _Slot, source: Iterator[Array | Fill]) -> _Slot | None:
+        """The slot with the next input on its way to the device; None where there is none."""
+        given = next(source, None)
+        if given is None:
+            return None
+        streams = self.streams
+        if slot.given:  # of a caller that asked for no more
+            streams.upload.synchronize()
+        slot.given = True
+        if callable(given):
+            given(slot.input.buffer, streams.upload)
         else:
-            self._run_in_place(prepared, self._input)
-        self.engine_seconds = self._ended.elapsed_seconds(self._began)
-        return self._output
+            memory = slot.input.host
+            if given.shape != memory.shape or given.dtype != memory.dtype:
+                raise EngineError(f"cannot copy {given.dtype} {given.shape} into the input of engine "
+                                  f"{self.card.name}, {memory.dtype} {memory.shape}")  # fmt: skip
+            np.copyto(memory, given)
+            slot.input.upload(streams.upload)
+        if streams.upload is not streams.run:
+            streams.upload.record(slot.uploaded)
+        return slot
 
-    def _run_in_place(self, prepared: Array, memory: Array) -> None:
-        if prepared.shape != memory.shape or prepared.dtype != memory.dtype:
-            raise EngineError(f"cannot copy {prepared.dtype} {prepared.shape} into the input of engine "
-                              f"{self.card.name}, {memory.dtype} {memory.shape}")  # fmt: skip
-        np.copyto(memory, prepared)
-        with self._turn() as self.waited_seconds:
-            self._enqueue(self._streams.run)
-            self._finish_turn()
+    def _enqueue(self, slot: _Slot) -> None:
+        streams = self.streams
+        if streams.upload is not streams.run:
+            streams.run.wait(slot.uploaded)
+        streams.run.record(slot.began)
+        self.session.enqueue(slot.buffers, streams.run)
+        streams.run.record(slot.ended)
+        slot.given = False
+        if slot.shared:
+            return
+        if streams.download is not streams.run:
+            streams.download.wait(slot.ended)
+        slot.output.download(streams.download)
+        streams.download.record(slot.downloaded)
 
-    def _run_with_copies(self, prepared: Array) -> None:
-        streams, buffers = self._streams, self._buffers
-        self._device.upload(prepared, buffers[self.card.input.name], streams.upload)
-        streams.upload.record(self._uploaded)
-        with self._turn() as self.waited_seconds:
-            streams.run.wait(self._uploaded)
-            self._enqueue(streams.run)
-            streams.download.wait(self._ended)
-            self._device.download(buffers[self.card.output.name], self._output, streams.download)
-            streams.download.record(self._downloaded)
-            self._finish_turn()
-        self._downloaded.synchronize()
-
-    def _enqueue(self, stream: Stream) -> None:
-        stream.record(self._began)
-        self._session.enqueue(self._buffers, stream)
-        stream.record(self._ended)
-
-    def _finish_turn(self) -> None:
+    def _wait(self, slot: _Slot) -> None:
         try:
-            self._ended.synchronize()
+            slot.ended.synchronize()
         except InferenceFailed:
-            self._streams.reset()
+            self.streams.reset()
             raise
 
+    def _taken(self, slot: _Slot, waited_seconds: float) -> Array:
+        """The output of a run that has ended, on the host."""
+        if not slot.shared:
+            slot.downloaded.synchronize()
+        self.engine_seconds = slot.ended.elapsed_seconds(slot.began)
+        self.waited_seconds = waited_seconds
+        return slot.output.host
+
     def close(self) -> None:
-        """Free the buffers; with the engine's first runner its streams and network too. A second call does nothing."""
-        self._buffers.clear()
-        if self._of is None:
-            self._streams.close()
-            self._session.close()
+        """Free this runner's network, and those of the others made of it; a second call does nothing."""
+        for runner in self._others:
+            runner.close()
+        self._slots.clear()
+        if self._own is not None:
+            self._own.close()
+        self.session.close()
 
 
-def load_runner(engine: VerifiedEngine, backend: Backend, device: Device, turn: Turn | None = None) -> EngineRunner:
+def load_runner(
+    engine: VerifiedEngine,
+    backend: Backend,
+    device: Device,
+    turn: Turn | None = None,
+    streams: Streams | None = None,
+) -> EngineRunner:
     """Give verified bytes to their library and check that the network has the card's input and output.
 
     Raises:
-        EngineRejected: the library does not take the engine, or its tensors are not those of the card.
+        EngineRejected: it was built for another device or library, the library does not take it, or its tensors are
+            not those of the card.
     """
     card = engine.card
+    check_target(engine, backend.name, backend.version, device.facts)
     try:
-        session = backend.load(engine.data, device)
+        session = backend.load(engine.data, device, {card.input.name: card.input.shape})
     except EngineRejected as error:
         raise EngineRejected(f"engine {card.name}: {error}") from error
     inputs = {t.name: (t.shape, t.dtype) for t in session.inputs}
@@ -141,15 +246,10 @@ def load_runner(engine: VerifiedEngine, backend: Backend, device: Device, turn: 
         raise EngineRejected(f"engine {card.name}: its inputs are {inputs}, the card says {card.input}")
     if outputs.get(card.output.name) != (card.output.shape, card.output.dtype):
         raise EngineRejected(f"engine {card.name}: its outputs are {outputs}, the card says {card.output}")
-    return EngineRunner(card, session, device, turn)
+    return EngineRunner(card, session, device, turn, streams)
 
 
-def _streams(device: Device, shared: bool) -> EngineStreams:
-    run = device.stream()
-    return EngineStreams(run, run, run) if shared else EngineStreams(device.stream(), run, device.stream())
-
-
-def _one_at_a_time() -> Turn:
+def one_at_a_time() -> Turn:
     """The turn of an engine that nothing else shares the device with."""
     lock = threading.Lock()
 

@@ -36,6 +36,23 @@ def resize_linear(array: Array, shape: tuple[int, ...]) -> Array:
     return resized
 
 
+def letterbox(
+    array: Array, box: tuple[int, ...], before: tuple[int, ...], shape: tuple[int, ...], method: str, fill: float
+) -> Array:
+    """A resize of the first len(shape) axes over a box that reaches beyond the array by `before` at its start.
+
+    An element whose centre lies on the array is sampled from the array alone; every other one is `fill`. float32.
+    """
+    around = [(a, b - a - n) for a, b, n in zip(before, box, array.shape, strict=False)]
+    whole = np.pad(array, around + [(0, 0)] * (array.ndim - len(shape)), mode="edge")
+    resized = resize_linear(whole, shape) if method == "linear" else resize_nearest(whole, shape).astype(np.float32)
+    for axis, (a, b, m) in enumerate(zip(before, box, shape, strict=True)):
+        centres = nearest_exact_indices(b, m) if method != "linear" else (2 * np.arange(m) + 1) * b // (2 * m)
+        outside = (centres < a) | (centres >= a + array.shape[axis])
+        resized[(slice(None),) * axis + (outside,)] = fill
+    return resized
+
+
 def linear_weights(size: int, new_size: int) -> Array:
     """Weights (new_size, size), float32, of a linear resize with voxel edges aligned.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from edge_runtime.device.base import Buffer, Stream
 from edge_runtime.domain import Array, Box
 
 
@@ -35,7 +37,7 @@ class Placement:
     """Where a prepared array lies: the source's axes permuted and flipped, cut to start..stop, then resized.
 
     Oriented axis k is axis `axes[k]` of the source, reversed where `flipped[k]`. The source is a volume, or the plane
-    `frame` of it (two axes).
+    `frame` of it (two axes). The box from start to stop may reach beyond the source (a letterbox): there is nothing.
     """
 
     source_shape: tuple[int, ...]
@@ -52,7 +54,7 @@ class Placement:
 
     @property
     def box_shape(self) -> tuple[int, ...]:
-        """Shape of the cut, before the resize."""
+        """Shape of the box from start to stop, before the resize."""
         return tuple(b - a for a, b in zip(self.start, self.stop, strict=True))
 
     def orient(self, source: Array) -> Array:
@@ -62,23 +64,31 @@ class Placement:
         return source.transpose(self.axes + extra)[steps]
 
     def cut(self, oriented: Array) -> Array:
-        """The part of the oriented array that this placement covers: a view."""
-        return oriented[tuple(slice(a, b) for a, b in zip(self.start, self.stop, strict=True))]
+        """The part of the oriented array that this placement covers, as far as the source reaches: a view."""
+        return oriented[tuple(slice(max(0, a), b) for a, b in zip(self.start, self.stop, strict=True))]
 
     def restore(self, mask: Array) -> Array:
-        """A mask on the cut (bool, `box_shape`) as a mask on the whole source grid."""
+        """A mask on the box (bool, `box_shape`) as a mask on the whole source grid."""
         whole = np.zeros(self.source_shape, dtype=np.bool_)
-        self.cut(self.orient(whole))[...] = mask
+        part = self.cut(self.orient(whole))
+        first = [max(0, -a) for a in self.start]
+        part[...] = mask[tuple(slice(a, a + n) for a, n in zip(first, part.shape, strict=True))]
         return whole
 
-    def region(self, start: tuple[float, ...], stop: tuple[float, ...], shape: tuple[int, ...]) -> Region:
-        """A box in indices of the prepared array, whose spatial extent is `shape`, as a region of the source."""
+    def region(self, start: tuple[float, ...], stop: tuple[float, ...], shape: tuple[int, ...]) -> Region | None:
+        """A box in indices of the prepared array, whose spatial extent is `shape`, as a region of the source.
+
+        None where nothing of it lies on the source.
+        """
         low, high = [0.0] * len(self.axes), [0.0] * len(self.axes)
         for k, axis in enumerate(self.axes):
             scale = (self.stop[k] - self.start[k]) / shape[k]
             a, b = self.start[k] + start[k] * scale, self.start[k] + stop[k] * scale
             extent = self.source_shape[axis]
-            low[axis], high[axis] = (extent - b, extent - a) if self.flipped[k] else (a, b)
+            a, b = (extent - b, extent - a) if self.flipped[k] else (a, b)
+            low[axis], high[axis] = max(0.0, a), min(float(extent), b)
+            if not high[axis] > low[axis]:
+                return None
         if self.frame is not None:
             low, high = [float(self.frame), *low], [float(self.frame + 1), *high]
         return Region(tuple(low), tuple(high))
@@ -106,12 +116,25 @@ class Tile:
         return zip(self.grid, self.offset, self.shape, strict=True)
 
 
+Fill = Callable[[Buffer, Stream], None]
+"""Appends to a stream of the device what writes a network's input into its buffer."""
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A network's input, float32 and contiguous, of the card's shape; which window of its place, where it is one."""
+    """A network's input, float32 and contiguous, of the card's shape; which window of its place, where it is one.
+
+    With `fill` the input is made on the device, and `array` is empty.
+    """
 
     array: Array
     tile: Tile | None = None
+    fill: Fill | None = None
+
+    @property
+    def given(self) -> Array | Fill:
+        """What a runner takes."""
+        return self.array if self.fill is None else self.fill
 
 
 @dataclass(frozen=True, eq=False)

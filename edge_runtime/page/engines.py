@@ -40,7 +40,7 @@ def engine_facts(config: Config) -> tuple[EngineFacts, ...]:
 
 def _facts(name: str, precision: str | None, stages: tuple[str, ...], config: Config) -> EngineFacts:
     try:
-        folder = find_engine(Path(config.engines.path), name, choose(config.engines.backend), precision)
+        folder = find_engine(Path(config.engines.path), name, choose(config.engines).target, precision)
         card, _ = read_card(folder.parent)
         passport, seal = read_passport((folder / PASSPORT_FILE).read_bytes())
     except (EdgeRuntimeError, PassportInvalid) as error:

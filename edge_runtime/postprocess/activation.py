@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge_runtime.domain import Array
-from edge_runtime.engines.card import Card
+from edge_runtime.engines.card import Card, Label
 
 
 def probability(card: Card, channel: int, output: Array) -> Array:
@@ -25,3 +25,8 @@ def sigmoid(values: Array) -> Array:
     with np.errstate(over="ignore"):
         result: Array = 1 / (1 + np.exp(-values.astype(np.float32)))
     return result
+
+
+def level(label: Label, threshold: float | None) -> np.float32:
+    """What a probability of the label must be above: the threshold given, or that of the card."""
+    return np.float32(label.threshold if threshold is None else threshold)

@@ -10,7 +10,7 @@ from edge_runtime.domain import Array
 from edge_runtime.engines.card import Card, Label
 from edge_runtime.engines.views import LabelAnswer, Placement, Tile
 from edge_runtime.errors import InferenceFailed
-from edge_runtime.postprocess.activation import sigmoid
+from edge_runtime.postprocess.activation import level, sigmoid
 from edge_runtime.postprocess.masks import check_count
 
 MOST_CANDIDATES = 1000
@@ -37,12 +37,9 @@ def read(
             if objectness is not None:
                 scores = scores * _scores(card, "objectness", objectness)
             highest[k] = max(highest[k], float(scores.max()))
-            level = np.float32(label.threshold if threshold is None else threshold)
-            found[k].append(_candidates(geometry, scores, level, offset, grid, number))
-    return tuple(
-        _answer(card, label, np.concatenate(found[k]), highest[k], placement, grid)
-        for k, label in enumerate(card.labels)
-    )
+            found[k].append(_candidates(geometry, scores, level(label, threshold), offset, grid, number))
+    kept = [suppress(np.concatenate(rows), axes, card.decode.overlap) for rows in found]
+    return tuple(answer(card, label, kept[k], highest[k], placement, grid) for k, label in enumerate(card.labels))
 
 
 def _split(card: Card, output: Array) -> tuple[Array, Array, Array | None]:
@@ -61,9 +58,14 @@ def _split(card: Card, output: Array) -> tuple[Array, Array, Array | None]:
 def _scores(card: Card, name: str, row: Array) -> Array:
     scores = sigmoid(row) if card.decode.activation == "sigmoid" else row
     if not (scores.min() >= -1e-5 and scores.max() <= 1 + 1e-5):
-        raise InferenceFailed(f"engine {card.name}: scores of {name} are no probabilities; see decode.activation")
+        raise no_probabilities(card, name)
     clipped: Array = np.clip(scores, 0.0, 1.0)
     return clipped
+
+
+def no_probabilities(card: Card, name: str) -> InferenceFailed:
+    """What is wrong where a score is not in 0..1."""
+    return InferenceFailed(f"engine {card.name}: scores of {name} are no probabilities; see decode.activation")
 
 
 def _candidates(
@@ -101,12 +103,17 @@ def suppress(rows: Array, axes: int, overlap: float) -> Array:
     return np.array(kept).reshape(-1, 2 * axes + 2)
 
 
-def _answer(
-    card: Card, label: Label, rows: Array, highest: float, placement: Placement, grid: tuple[int, ...]
+def answer(
+    card: Card, label: Label, kept: Array, highest: float, placement: Placement, grid: tuple[int, ...]
 ) -> LabelAnswer:
+    """Rows of start, stop and score on the grid, the best first, as regions of the source.
+
+    Raises:
+        InferenceFailed: there are more than `decode.maximum_regions`.
+    """
     axes = len(grid)
-    kept = suppress(rows, axes, card.decode.overlap)
     check_count(card, label, len(kept))
-    regions = [placement.region(tuple(row[:axes].tolist()), tuple(row[axes : 2 * axes].tolist()), grid) for row in kept]
-    scores = tuple(float(row[2 * axes]) for row in kept)
-    return LabelAnswer(label.name, highest, frame=placement.frame, regions=tuple(regions), scores=scores)
+    placed = [placement.region(tuple(row[:axes].tolist()), tuple(row[axes : 2 * axes].tolist()), grid) for row in kept]
+    found = [(region, float(row[2 * axes])) for region, row in zip(placed, kept, strict=True) if region is not None]
+    regions, scores = tuple(region for region, _ in found), tuple(score for _, score in found)
+    return LabelAnswer(label.name, highest, frame=placement.frame, regions=regions, scores=scores)

@@ -39,9 +39,16 @@ def _checked(card: Card, runs: Iterable[Run]) -> Iterator[Run]:
             raise InferenceFailed(
                 f"engine {card.name}: the output is {output.shape}, the card says {card.output.shape}"
             )
-        if not np.isfinite(output.sum(dtype=np.float32)):
-            raise InferenceFailed(f"engine {card.name}: the output holds numbers that are not finite")
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = output.sum(dtype=np.float32)
+        if not (np.isfinite(total) or np.isfinite(output).all()):  # a sum of finite numbers may be too large
+            raise not_finite(card)
         yield output[0], tile
+
+
+def not_finite(card: Card) -> InferenceFailed:
+    """What is wrong where an output holds NaN or infinity."""
+    return InferenceFailed(f"engine {card.name}: the output holds numbers that are not finite")
 
 
 def _classify(

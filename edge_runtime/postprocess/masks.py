@@ -12,7 +12,7 @@ from edge_runtime.engines.card import Card, Label
 from edge_runtime.engines.sampling import resample_linear, resize_nearest
 from edge_runtime.engines.views import LabelAnswer, Placement, Region, Tile
 from edge_runtime.errors import InferenceFailed
-from edge_runtime.postprocess.activation import probability
+from edge_runtime.postprocess.activation import level, probability
 from edge_runtime.postprocess.components import fill_holes, label_components, largest_component
 
 
@@ -27,11 +27,11 @@ def read(
         fields = _average(card, output, tile, runs)
     answers = []
     for label, field in zip(card.labels, fields, strict=True):
-        level = np.float32(label.threshold if threshold is None else threshold)
+        above = level(label, threshold)
         if card.task == "detection":
-            answers.append(_detect(card, label, field > level, placement))
+            answers.append(detect(card, label, field > above, placement))
         else:
-            answers.append(_segment(card, label, field, level, placement, windows=tile is not None))
+            answers.append(_segment(card, label, field, above, placement, windows=tile is not None))
     return tuple(answers)
 
 
@@ -60,13 +60,21 @@ def _average(card: Card, output: Array, tile: Tile, rest: Iterator[tuple[Array, 
 
 
 def _segment(
-    card: Card, label: Label, field: Array, level: np.float32, placement: Placement, *, windows: bool
+    card: Card, label: Label, field: Array, above: np.float32, placement: Placement, *, windows: bool
 ) -> LabelAnswer:
     """Windows are of a grid with a spacing of its own, so their probabilities are brought to the source linearly."""
-    if windows:
-        mask: Array = resample_linear(field, placement.box_shape) > level
-    else:
-        mask = resize_nearest(field > level, placement.box_shape)
+    if not windows:
+        return segment(card, label, field > above, placement)
+    return _cleaned(card, label, resample_linear(field, placement.box_shape) > above, placement)
+
+
+def segment(card: Card, label: Label, mask: Array, placement: Placement) -> LabelAnswer:
+    """A mask on the network's grid as one on the source's."""
+    return _cleaned(card, label, resize_nearest(mask, placement.box_shape), placement)
+
+
+def _cleaned(card: Card, label: Label, mask: Array, placement: Placement) -> LabelAnswer:
+    """What the card keeps of a mask on the box, on the source's grid."""
     if card.decode.keep == "largest":
         mask = largest_component(mask)
     if card.decode.fill_holes:
@@ -74,7 +82,12 @@ def _segment(
     return LabelAnswer(label.name, voxels=placement.restore(mask), frame=placement.frame)
 
 
-def _detect(card: Card, label: Label, mask: Array, placement: Placement) -> LabelAnswer:
+def detect(card: Card, label: Label, mask: Array, placement: Placement) -> LabelAnswer:
+    """The regions that a mask on the network's grid fills.
+
+    Raises:
+        InferenceFailed: there are more than `decode.maximum_regions`.
+    """
     if card.decode.keep == "each":
         parts = label_components(mask)
     else:

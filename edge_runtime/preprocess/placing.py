@@ -58,6 +58,16 @@ def cut_to(placement: Placement, region: Region, margin: float, at_least: tuple[
     )
 
 
+def letterboxed(placement: Placement, shape: tuple[int, ...]) -> Placement:
+    """The placement grown evenly to the proportions of `shape`, in whole voxels, beyond the source where need be."""
+    extents = placement.box_shape
+    scale = max(n / m for n, m in zip(extents, shape, strict=True))
+    box = [max(n, round(m * scale)) for n, m in zip(extents, shape, strict=True)]
+    start = tuple(a - (b - n) // 2 for a, b, n in zip(placement.start, box, extents, strict=True))
+    stop = tuple(a + b for a, b in zip(start, box, strict=True))
+    return Placement(placement.source_shape, placement.axes, placement.flipped, start, stop, placement.frame)
+
+
 def _grow(start: int, stop: int, least: int, extent: int) -> tuple[int, int]:
     """The interval grown about its middle to `least`, and moved into 0..extent; as it is where it is large enough."""
     if stop - start >= least:

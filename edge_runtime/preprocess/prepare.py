@@ -15,6 +15,7 @@ from edge_runtime.engines.card import Card
 from edge_runtime.engines.recipe import (
     Colour,
     Crop,
+    Letterbox,
     Normalize,
     Orient,
     Resample,
@@ -24,7 +25,7 @@ from edge_runtime.engines.recipe import (
     Tile,
     Window,
 )
-from edge_runtime.engines.sampling import resample_linear, resize_linear, resize_nearest
+from edge_runtime.engines.sampling import letterbox, resample_linear, resize_linear, resize_nearest
 from edge_runtime.engines.views import Place, Placement, Prepared, Region
 from edge_runtime.errors import InferenceFailed
 from edge_runtime.preprocess import placing, tiling
@@ -60,14 +61,9 @@ def compile_recipe(card: Card) -> Prepare:
 
 def _prepare(card: Card, image: Image, region: Region | None, margin: float) -> Iterator[Place]:
     if card.input.kind == "volume":
-        if not isinstance(image, Volume):
-            raise InferenceFailed(f"engine {card.name} takes a volume, and these frames make none")
-        first = card.preprocess[0].operation
-        turned = isinstance(first, Orient)
-        placement = placing.oriented(image.geometry, first.axes) if isinstance(first, Orient) else None
-        placement = placement or placing.whole(image.voxels.shape)
-        spacing = tuple(image.geometry.spacing_mm[axis] for axis in placement.axes)
-        work = _Work(image.voxels, placement, placement.orient(image.voxels), False, spacing)
+        volume, placement, spacing = oriented_volume(card, image)
+        work = _Work(volume.voxels, placement, placement.orient(volume.voxels), False, spacing)
+        turned = isinstance(card.preprocess[0].operation, Orient)
         yield _run(card, work, region, margin, skip=1 if turned else 0)
         return
     planes = image.pixels if isinstance(image, Frames) else image.voxels
@@ -79,6 +75,20 @@ def _prepare(card: Card, image: Image, region: Region | None, margin: float) -> 
         yield _run(card, work, region, margin, skip=0)
 
 
+def oriented_volume(card: Card, image: Image) -> tuple[Volume, Placement, tuple[float, ...]]:
+    """The image as a volume, the whole of it turned as the recipe says, and the spacing of its axes in mm.
+
+    Raises:
+        InferenceFailed: it is no volume.
+    """
+    if not isinstance(image, Volume):
+        raise InferenceFailed(f"engine {card.name} takes a volume, and these frames make none")
+    first = card.preprocess[0].operation
+    placement = placing.oriented(image.geometry, first.axes) if isinstance(first, Orient) else None
+    placement = placement or placing.whole(image.voxels.shape)
+    return image, placement, tuple(image.geometry.spacing_mm[axis] for axis in placement.axes)
+
+
 def _run(card: Card, work: _Work, region: Region | None, margin: float, skip: int) -> Place:
     for step in card.preprocess[skip:]:
         operation = step.operation
@@ -88,6 +98,8 @@ def _run(card: Card, work: _Work, region: Region | None, margin: float, skip: in
             work = work if region is None else _crop(card, work, region, margin)
         elif isinstance(operation, Resample):
             work = _resample(card, operation, work)
+        elif isinstance(operation, Letterbox):
+            work = _letterbox(operation, work)
         else:
             array = _OPERATIONS[type(operation)](operation, work)
             spacing = None if isinstance(operation, Resize) else work.spacing_mm
@@ -114,33 +126,53 @@ def _as_input(card: Card, array: Array) -> Array:
 
 
 def _crop(card: Card, work: _Work, region: Region, margin: float) -> _Work:
-    """Cut to the region; never to less than one window of the network, where the image has it: it needs the context."""
-    resample, tile = card.operation(Resample), card.operation(Tile)
-    window = (1,) * len(work.placement.axes)
-    if isinstance(resample, Resample) and isinstance(tile, Tile) and work.spacing_mm is not None:
-        target = zip(tile.shape, resample.spacing_mm, work.spacing_mm, strict=True)
-        window = tuple(max(1, int(n * wanted / spacing)) for n, wanted, spacing in target)
-    cut = placing.cut_to(work.placement, region, margin, window)
+    cut = cut_for(card, work.placement, work.spacing_mm, region, margin)
     return _Work(work.source, cut, cut.cut(cut.orient(work.source)), False, work.spacing_mm)
+
+
+def cut_for(
+    card: Card, placement: Placement, spacing_mm: tuple[float, ...] | None, region: Region, margin: float
+) -> Placement:
+    """The cut to a region; never to less than one window of the network where the image has it: it needs context."""
+    resample, tile = card.operation(Resample), card.operation(Tile)
+    window = (1,) * len(placement.axes)
+    if isinstance(resample, Resample) and isinstance(tile, Tile) and spacing_mm is not None:
+        target = zip(tile.shape, resample.spacing_mm, spacing_mm, strict=True)
+        window = tuple(max(1, int(n * wanted / spacing)) for n, wanted, spacing in target)
+    return placing.cut_to(placement, region, margin, window)
 
 
 def _resample(card: Card, operation: Resample, work: _Work) -> _Work:
     if work.spacing_mm is None:
         raise InferenceFailed(f"engine {card.name} works at {operation.spacing_mm} mm, and the image has no spacing")
     extents = work.array.shape[: len(work.spacing_mm)]
-    axes = list(zip(extents, work.spacing_mm, operation.spacing_mm, strict=True))
+    shape, spacing_mm = resampled(card, operation, extents, work.spacing_mm)
+    return _Work(work.source, work.placement, resample_linear(work.array, shape), True, spacing_mm)
+
+
+def resampled(
+    card: Card, operation: Resample, extents: tuple[int, ...], spacing_mm: tuple[float, ...]
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Shape and spacing in mm of an image of these extents after the resampling. Raises InferenceFailed: too large."""
+    axes = list(zip(extents, spacing_mm, operation.spacing_mm, strict=True))
     shape = tuple(max(1, round(n * spacing / wanted)) for n, spacing, wanted in axes)
     if math.prod(shape) > _MOST_VOXELS:
         raise InferenceFailed(
             f"engine {card.name}: at {operation.spacing_mm} mm the image is {shape} voxels: too large"
         )
-    spacing_mm = tuple(n * spacing / new for (n, spacing, _), new in zip(axes, shape, strict=True))
-    return _Work(work.source, work.placement, resample_linear(work.array, shape), True, spacing_mm)
+    return shape, tuple(n * spacing / new for (n, spacing, _), new in zip(axes, shape, strict=True))
 
 
 def _resize(operation: Resize, work: _Work) -> Array:
     resize = resize_nearest if operation.method == "nearest-exact" else resize_linear
     return resize(work.array, operation.shape)
+
+
+def _letterbox(operation: Letterbox, work: _Work) -> _Work:
+    placement = placing.letterboxed(work.placement, operation.shape)
+    before = tuple(a - b for a, b in zip(work.placement.start, placement.start, strict=True))
+    boxed = letterbox(work.array, placement.box_shape, before, operation.shape, operation.method, operation.fill)
+    return _Work(work.source, placement, boxed, True, None)
 
 
 def _window(operation: Window, work: _Work) -> Array:

@@ -131,6 +131,8 @@ class LiveFrames:
         """`claimed`: the lanes of each pipeline; `capacity`: how many runs the accelerator takes at once."""
         self._capacity = capacity
         self.broken: EdgeRuntimeError | None = None
+        self.on_broken: Callable[[], None] = _nothing
+        self._answered = False
         self._metrics = metrics
         self._results = socket.socket(fileno=os.dup(channels.results_in))
         self._sources = [
@@ -161,6 +163,10 @@ class LiveFrames:
             for lane in pool.lanes:
                 lane.start()
         self._thread.start()
+
+    def has_answered(self) -> bool:
+        """Whether the pipeline of any frame has run."""
+        return self._answered
 
     def check(self) -> None:
         """Raises what ended the live half: a lost device, or a thread that is no more."""
@@ -270,12 +276,14 @@ class LiveFrames:
         try:
             analysis = self._analyse(lane, task)
             if analysis is not None:
+                self._answered = True
                 publish = self._judge(lane, task, analysis)
         except EngineError as error:
             log.critical(
                 "device or engine lost", extra={"event": {"source": task.source.name, "error": describe(error)}}
             )
-            self.broken = error
+            self.broken = self.broken or error  # the first is the cause of the others
+            self.on_broken()
         except Exception as error:  # one frame must not end its lane
             suppressed = self._troubles.untold(task.source.name, error)
             if suppressed is not None:
@@ -295,6 +303,7 @@ class LiveFrames:
             task.lease.release()
 
     def _analyse(self, lane: Lane, task: _Task) -> Analysis | None:
+        lane.pipeline.pin(task.lease.pixels)
         image = Frames(task.lease.pixels[None], MODALITY, (SourceImage("live", "live"),))
         try:
             with lane.claim.frame(task.deadline_at):
@@ -374,3 +383,7 @@ class LiveFrames:
 
     def _wake(self) -> None:
         os.eventfd_write(self._woken, 1)
+
+
+def _nothing() -> None:
+    """Nobody waits to hear it."""

@@ -8,8 +8,11 @@ from collections.abc import Callable
 
 from edge_runtime.compose import Claimed, compose_claimed, compose_pipeline, lanes_for, runs_at_once
 from edge_runtime.config import Config
+from edge_runtime.device.base import Priority
+from edge_runtime.device.hang import on_hang
 from edge_runtime.engines.required import engine_marks, studies_apart
 from edge_runtime.frames.channels import Channels
+from edge_runtime.roles.device_end import DeviceHang
 from edge_runtime.roles.link import Link
 from edge_runtime.schedule.arbiter import Arbiter
 from edge_runtime.schedule.claim import Claim
@@ -30,32 +33,35 @@ def run(config: Config, link: Link, metrics: Metrics) -> None:
     if link.channels is not None:
         _run_live(config, link, metrics, spool, link.channels)
     else:
-        run_studies(config, link, metrics, spool)
+        run_studies("infer", config, link, metrics, spool)
 
 
 def run_studies(
-    config: Config, link: Link, metrics: Metrics, spool: Spool, each_turn: Callable[[], None] | None = None
+    role: str, config: Config, link: Link, metrics: Metrics, spool: Spool, each_turn: Callable[[], None] | None = None
 ) -> None:
     """Load what studies need and work on them until stopped; `each_turn` is called every now and then."""
+    on_hang.handler = hang = DeviceHang(role, link, metrics)
     with link.progress("load", "", WARM_BOUND_SECONDS):
         link.engines(engine_marks(config))  # before they are read: what is exchanged meanwhile counts as other
         pipelines = {p.name: compose_pipeline(p, config.engines, metrics) for p in config.series_pipelines}
         _warm(list(pipelines.values()))
     link.ready()
-    _work(config, spool, link, metrics, pipelines, {}, each_turn)
+    _work(config, spool, link, metrics, pipelines, {}, hang, each_turn)
 
 
 def _run_live(config: Config, link: Link, metrics: Metrics, spool: Spool, channels: Channels) -> None:
     """Live frames, and studies beside them where those are short."""
+    on_hang.handler = hang = DeviceHang("infer", link, metrics)
     with link.progress("load", "", WARM_BOUND_SECONDS):
         link.engines(engine_marks(config))
         capacity = runs_at_once(config)
         arbiter = Arbiter(capacity, metrics)
         names = dict.fromkeys(video.pipeline for video in config.video)
         lanes = lanes_for(capacity)
-        live = {name: _claimed(config, name, metrics, arbiter, lanes, Estimates()) for name in names}
+        high, normal = Priority.HIGH, Priority.NORMAL
+        live = {name: _claimed(config, name, metrics, arbiter, lanes, Estimates(), high) for name in names}
         series = () if studies_apart(config) else config.series_pipelines
-        studies = {p.name: _claimed(config, p.name, metrics, arbiter, 1, None)[0] for p in series}
+        studies = {p.name: _claimed(config, p.name, metrics, arbiter, 1, None, normal)[0] for p in series}
         _warm([one.pipeline for each in live.values() for one in each])
         _warm([one.pipeline for one in studies.values()])
     from edge_runtime.roles.frames import LiveFrames  # what handles frames is loaded when the engines are
@@ -64,25 +70,33 @@ def _run_live(config: Config, link: Link, metrics: Metrics, spool: Spool, channe
     gc.freeze()
     sys.setswitchinterval(LIVE_SWITCH_SECONDS)
     frames = LiveFrames(config, channels, live, capacity, metrics)
+    frames.on_broken = link.hinted.set
     frames.start()
     link.ready()
     if studies:
         pipelines = {name: one.pipeline for name, one in studies.items()}
         claims = {name: one.claim for name, one in studies.items()}
-        _work(config, spool, link, metrics, pipelines, claims, frames.check)
+        _work(config, spool, link, metrics, pipelines, claims, hang, frames.check, frames.has_answered)
     while not link.stopped.is_set():
         link.beat()
         frames.check()
-        link.stopped.wait(BEAT_SECONDS)
+        link.hinted.wait(BEAT_SECONDS)
+        link.hinted.clear()
     frames.stop()
 
 
 def _claimed(
-    config: Config, name: str, metrics: Metrics, arbiter: Arbiter, lanes: int, estimates: Estimates | None
+    config: Config,
+    name: str,
+    metrics: Metrics,
+    arbiter: Arbiter,
+    lanes: int,
+    estimates: Estimates | None,
+    priority: Priority,
 ) -> tuple[Claimed, ...]:
     pipeline = config.pipeline(name)
     assert pipeline is not None
-    claimed = compose_claimed(pipeline, config.engines, metrics, arbiter, lanes, estimates)
+    claimed = compose_claimed(pipeline, config.engines, metrics, arbiter, lanes, estimates, priority)
     for one in claimed:
         one.claim.on_promotion = lambda: metrics.count("edge_schedule_promotions_total", pipeline=name)
     return claimed
@@ -100,9 +114,11 @@ def _work(
     metrics: Metrics,
     pipelines: dict[str, Pipeline],
     claims: dict[str, Claim],
-    each_turn: Callable[[], None] | None,
+    hang: DeviceHang,
+    each_turn: Callable[[], None] | None = None,
+    live_works: Callable[[], bool] = lambda: False,
 ) -> None:
     from edge_runtime.roles.inference import recover_jobs, work  # what reads images is loaded when the engines are
 
     recover_jobs(spool)
-    work(config, spool, link, metrics, pipelines, claims, each_turn)
+    work(config, spool, link, metrics, pipelines, claims, hang, each_turn, live_works)

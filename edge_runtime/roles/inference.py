@@ -14,6 +14,7 @@ from edge_runtime.assemble.decoder import DecodePool
 from edge_runtime.config import Config
 from edge_runtime.errors import (
     AssemblyRefused,
+    DeviceError,
     EngineError,
     InferenceFailed,
     Refused,
@@ -23,6 +24,7 @@ from edge_runtime.errors import (
 from edge_runtime.roles.ahead import Ahead
 from edge_runtime.roles.answers import count_answers
 from edge_runtime.roles.collect import BATCH, Collector
+from edge_runtime.roles.device_end import DeviceHang
 from edge_runtime.roles.link import Link
 from edge_runtime.roles.study import Study, conclude
 from edge_runtime.schedule.arbiter import RunClass
@@ -48,8 +50,20 @@ INDEX_BOUND_SECONDS = 900.0
 """For one batch of new images, each of which is read whole: a slow disk and large objects take their time."""
 
 
+DEVICE_FAILED = "the device failed: "
+"""The reason of a pending job at which it did begins so: other work goes first, for the job may be the cause."""
+
+AGAIN_SECONDS, LONGEST_AGAIN_SECONDS = 5.0, 300.0
+"""After a second failure at the same job, and at most; twice as long each time."""
+
+
 class JobRunner(threading.Thread):
-    """Runs pending jobs one at a time, the earliest deadline first."""
+    """Runs pending jobs one at a time, the earliest deadline first.
+
+    A failure of the device gives a job its attempt back: a device that fails twice in a row says nothing of a study.
+    It is held against the job when the device failed at its last attempt too, and did other work in between. A job that
+    is alone with such a device is tried less and less often.
+    """
 
     def __init__(
         self,
@@ -60,7 +74,9 @@ class JobRunner(threading.Thread):
         pipelines: dict[str, Pipeline],
         claims: dict[str, Claim],
         ahead: Ahead,
+        live_works: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`live_works`: whether a live frame was answered on the same device since this process began."""
         super().__init__(name="job-runner", daemon=True)
         self.wake = threading.Event()
         self.broken: EngineError | None = None
@@ -71,6 +87,24 @@ class JobRunner(threading.Thread):
         self._pipelines = pipelines
         self._claims = claims
         self._ahead = ahead
+        self._live_works = live_works
+        self._began_at = time.monotonic()
+        self._concluded = False
+        self._running: Job | None = None  # as it was before it began
+
+    def device_failed(self, error: DeviceError) -> None:
+        """This process can use the device no more: the job at work begins anew in the next. From any thread."""
+        job, self._running, self.broken = self._running, None, error
+        self._link.hinted.set()
+        if job is None:
+            return
+        suspect = _device_failures(job) > 0 and self._device_works()
+        with contextlib.suppress(StepRefused):  # it has ended this very moment
+            self._spool.jobs.step(job.id, "interrupt" if suspect else "yield", DEVICE_FAILED + describe(error))
+
+    def _device_works(self) -> bool:
+        """Whether it did a whole piece of work in this process, beside the golden runs."""
+        return self._concluded or self._live_works()
 
     def run(self) -> None:
         """Until the role stops."""
@@ -87,7 +121,11 @@ class JobRunner(threading.Thread):
     def _run_next(self) -> bool:
         recover_jobs(self._spool, "defer")  # an end that could not be written down
         pending = [job for job in self._spool.jobs.in_state("pending") if job.pipeline in self._pipelines]
-        due = next((job for job in pending if not self._spool.instances.waits_for_look(job.id)), None)
+        ready = pending
+        if not self._device_works():
+            seconds = time.monotonic() - self._began_at
+            ready = sorted((job for job in pending if seconds >= _apart_seconds(job)), key=_device_failures)
+        due = next((job for job in ready if not self._spool.instances.waits_for_look(job.id)), None)
         if due is None:
             if not pending and not self._spool.jobs.in_state("collecting"):
                 self._ahead.forget()
@@ -97,10 +135,11 @@ class JobRunner(threading.Thread):
 
     def _run_job(self, job: Job, following: Job | None) -> None:
         if job.poisonous:
-            text = f"ended its worker {job.attempts} times, was at work at {job.interruptions} ends of the daemon"
+            text = (f"ended its worker {job.attempts} times, was at work at {job.interruptions} ends of the daemon "
+                    "or failures of the device")  # fmt: skip
             self._end(job, "park", f"{text}; last: {job.reason or 'the process died'}")
             return
-        job = self._spool.jobs.step(job.id, "begin")
+        self._running, job = job, self._spool.jobs.step(job.id, "begin")
         config = self._config.pipeline(job.pipeline)
         assert config is not None
         with self._link.progress("job", job.id, config.maximum_seconds):
@@ -108,10 +147,14 @@ class JobRunner(threading.Thread):
                 self._conclude(job, following)
             except Refused as refused:
                 self._end(job, "refuse", f"{refused.reason}: {refused.detail}", refused.reason)
+            except DeviceError as error:
+                log.critical("device failed", extra={"event": {"job": job.id, "error": describe(error)}})
+                self.device_failed(error)
             except EngineError as error:
                 log.critical("device or engine lost", extra={"event": {"job": job.id, "error": describe(error)}})
                 self._spool.jobs.step(job.id, "interrupt", describe(error))
                 self.broken = error
+                self._link.hinted.set()
             except SpoolError as error:
                 log.exception("job waits for the disk", extra={"event": {"job": job.id}})
                 self._spool.jobs.step(job.id, "defer", describe(error))
@@ -119,6 +162,9 @@ class JobRunner(threading.Thread):
             except Exception as error:  # a job must not take the others down
                 log.exception("job failed", extra={"event": {"job": job.id, "attempt": job.attempts}})
                 self._failed(job, error)
+            else:
+                self._concluded = True
+        self._running = None
 
     def _failed(self, job: Job, error: BaseException) -> None:
         """Try it once more, then park it."""
@@ -173,6 +219,17 @@ class JobRunner(threading.Thread):
         log.error(f"job {event}d", extra={"event": {"job": job.id, "pipeline": job.pipeline, "reason": text}})
 
 
+def _device_failures(job: Job) -> int:
+    """How often the device failed at a pending job, if it did at the last attempt."""
+    return job.interruptions + job.attempts if job.reason.startswith(DEVICE_FAILED) else 0
+
+
+def _apart_seconds(job: Job) -> float:
+    """How long a process does without a job at which the device failed, so that others are not held up by it."""
+    failures = _device_failures(job)
+    return 0.0 if failures < 2 or job.poisonous else min(AGAIN_SECONDS * 2.0 ** (failures - 2), LONGEST_AGAIN_SECONDS)
+
+
 def recover_jobs(spool: Spool, event: str = "interrupt") -> None:
     """While nothing runs: what is said to run is concluded if its result is whole, else runs again."""
     for job in spool.jobs.in_state("running"):
@@ -187,9 +244,13 @@ def work(
     metrics: Metrics,
     pipelines: dict[str, Pipeline],
     claims: dict[str, Claim],
+    hang: DeviceHang,
     each_turn: Callable[[], None] | None = None,
+    live_works: Callable[[], bool] = lambda: False,
 ) -> None:
     """Collect series and run their jobs until stopped. `claims`: in whose name they run beside live frames.
+
+    `hang` gives the job at work back first; `live_works`: whether live frames were answered on the same device.
 
     Raises:
         EngineError: the device or an engine is lost.
@@ -200,14 +261,15 @@ def work(
     pool = DecodePool(config.decode, metrics)
     ahead = Ahead(lambda receipt: pool.submit(spool.store.path(receipt.id)))
     collector = Collector(config, spool, metrics, ahead.start)
-    runner = JobRunner(config, spool, link, metrics, pipelines, claims, ahead)
+    runner = JobRunner(config, spool, link, metrics, pipelines, claims, ahead, live_works)
+    hang.give_back = runner.device_failed
     runner.start()
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOOKING_NICENESS)  # this thread alone
     counts_at = 0.0
     while not link.stopped.is_set() and runner.broken is None:
         link.beat()
         if each_turn is not None:
-            each_turn()
+            _look(each_turn, runner)
         if not runner.is_alive():
             raise InferenceFailed("the thread that runs jobs has ended; its last words are in the log")
         try:
@@ -236,6 +298,14 @@ def work(
         _put_back(spool, link.replaced)
     pool.close()
     spool.close()
+
+
+def _look(each_turn: Callable[[], None], runner: JobRunner) -> None:
+    try:
+        each_turn()
+    except DeviceError as error:  # of a live frame; a job may be at work on the same device
+        runner.device_failed(error)
+        raise
 
 
 def _put_back(spool: Spool, replaced: bool) -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from edge_runtime.config import Config
-from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE, EdgeRuntimeError
+from edge_runtime.errors import EXIT_DEVICE_LOST, EXIT_DONE, EXIT_FAILURE, DeviceError, EdgeRuntimeError
 from edge_runtime.frames.channels import inherited_channels
 from edge_runtime.metrics import METRICS, label_values
+from edge_runtime.roles.device_end import cause_of
 from edge_runtime.roles.link import Link
 from edge_runtime.spool.layout import Layout, hold
 from edge_runtime.telemetry.logs import describe, start_logging
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     link: Link | None = None
+    metrics: RoleMetrics | None = None
     try:
         config = read_schema(Config, Path(config_path), overrides)
         metrics = RoleMetrics(METRICS, label_values(config))
@@ -64,13 +66,20 @@ def main(arguments: Sequence[str]) -> int:
             link.flush()
     except EdgeRuntimeError as error:
         log.critical("cannot go on", extra={"event": {"error": describe(error)}})
+        if metrics is not None and isinstance(error, DeviceError):
+            metrics.count("edge_device_lost_total", role=kind, cause=cause_of(error))
         if link is not None:
             link.last_words(describe(error))
-        return error.exit_code
+        return exit_code(error)
     except Exception:  # the supervisor starts the role again
         log.exception("unexpected end")
         return EXIT_FAILURE
     return EXIT_DONE
+
+
+def exit_code(error: EdgeRuntimeError) -> int:
+    """What the supervisor is told: after a failure of the device a new process may well be able to use it."""
+    return EXIT_DEVICE_LOST if isinstance(error, DeviceError) else error.exit_code
 
 
 if __name__ == "__main__":

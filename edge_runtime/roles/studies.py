@@ -29,7 +29,7 @@ def run(config: Config, link: Link, metrics: Metrics) -> None:
     spool = open_spool(config)
     priority = Priority(spool, metrics)
     priority.lower()
-    run_studies(config, link, metrics, spool, priority.look)
+    run_studies("studies", config, link, metrics, spool, priority.look)
 
 
 class Priority:

@@ -6,25 +6,29 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
-from edge_runtime.domain import (
-    Analysis,
-    Answer,
-    EngineIdentity,
-    Finding,
-    Image,
-    Mask,
-    StageOutcome,
-    StageRecord,
-)
-from edge_runtime.engines.golden import golden_difference, golden_image
+import numpy as np
+
+from edge_runtime.domain import Analysis, Array, EngineIdentity, Frames, Image, StageOutcome, StageRecord
 from edge_runtime.engines.views import Region
-from edge_runtime.errors import EngineError, EngineRejected, FrameDropped, InferenceFailed
-from edge_runtime.schedule.decision import Choice, Decision, decide, reserve_for
-from edge_runtime.schedule.estimates import Estimate, Estimates, study_estimates
-from edge_runtime.stages.stage import Seen, Stage, Trace, run_stage
+from edge_runtime.errors import EngineError, FrameDropped, InferenceFailed, OutOfDeviceMemory
+from edge_runtime.schedule.decision import Choice, Decision
+from edge_runtime.schedule.estimates import Estimates, study_estimates
+from edge_runtime.stages.decider import UNBOUND, Decider
+from edge_runtime.stages.frame_path import FramePath
+from edge_runtime.stages.golden_run import difference_on_device, run_golden
+from edge_runtime.stages.on_device import Answered, Asked, OnDevice
+from edge_runtime.stages.progress import Progress, gate_of, unanswered
+from edge_runtime.stages.stage import (
+    Seen,
+    Stage,
+    StageResult,
+    Trace,
+    conclude_answered,
+    run_stage,
+)
 from edge_runtime.telemetry.metrics import Metrics
 
 __all__ = ["Pipeline", "Trace"]
@@ -32,25 +36,8 @@ __all__ = ["Pipeline", "Trace"]
 log = logging.getLogger("edge_runtime.stages")
 
 _WHOLE = (StageOutcome.RAN, StageOutcome.NOT_NEEDED)
-_UNBOUND = Decision(Choice.RUN, 0, "no_deadline", 0.0, None, probe=False)
-_REBUILD = "build it again on this machine with edge-convert build"
-
-
-@dataclass
-class _State:
-    """What the stages of one run have said so far."""
-
-    records: dict[str, StageRecord] = field(default_factory=dict)
-    regions: dict[str, tuple[Region, ...]] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-    masks: list[Mask] = field(default_factory=list)
-
-    def answer(self, stage: str, label: str) -> Answer:
-        """Positive if any finding of the label is; negative if all are; else not evaluated."""
-        answers = {f.answer for f in self.findings if f.stage == stage and f.label == label}
-        if Answer.POSITIVE in answers:
-            return Answer.POSITIVE
-        return Answer.NEGATIVE if answers == {Answer.NEGATIVE} else Answer.NOT_EVALUATED
+Chosen = tuple[Stage, Decision]
+"""A stage that is to run, and as which of its variants."""
 
 
 class Pipeline:
@@ -65,10 +52,12 @@ class Pipeline:
         close: Callable[[], None],
         clock: Callable[[], float] = time.perf_counter,
         estimates: Estimates | None = None,
+        frame_path: FramePath | None = None,
     ) -> None:
         """`configuration` is canonical JSON of the stages; `close` frees what the runners share; `clock` is seconds.
 
         `estimates` of what stages need: of studies where none are given; shared by pipelines that run side by side.
+        `frame_path` takes single pictures through the stages that can work on the device.
         """
         self.name = name
         self.stages = tuple(stages)
@@ -76,7 +65,10 @@ class Pipeline:
         self._metrics = metrics
         self._close = close
         self._clock = clock
+        self._frame_path = frame_path
+        self._left_to_host: set[str] = set()  # stages that differ on the device
         self.estimates = estimates or study_estimates(clock)
+        self._decider = Decider(name, self.stages, self.estimates, metrics)
         for stage in stages:
             for number, variant in enumerate(stage.variants):
                 self.estimates.expect(stage.name, number, variant.expected_seconds)
@@ -109,9 +101,22 @@ class Pipeline:
             EngineRejected: it differs by more than the tolerance, or the run failed.
         """
         for variant in (variant for stage in self.stages for variant in stage.variants):
-            _warm(variant)
+            run_golden(variant)
             event = {"pipeline": self.name, "engine": variant.identity.name, "seconds": variant.runner.engine_seconds}
             log.info("engine answers its golden input as built", extra={"event": event})
+            difference = difference_on_device(variant, self._frame_path)
+            if difference is None:
+                continue
+            event = {"pipeline": self.name, "stage": variant.name, "engine": variant.key, "difference": difference}
+            if difference <= variant.card.tolerance:
+                log.info("the device prepares the golden input as built", extra={"event": event})
+            else:
+                self._left_to_host.add(variant.key)
+                log.error("the device prepares another golden input: the host does it", extra={"event": event})
+
+    def _work_of(self, stage: Stage, decision: Decision) -> OnDevice | None:
+        variant = stage.variants[decision.variant]
+        return None if variant.key in self._left_to_host else variant.on_device
 
     def run(
         self, image: Image, seconds_left: float | None = None, trace: Trace | None = None, *, droppable: bool = False
@@ -126,155 +131,179 @@ class Pipeline:
             FrameDropped: a stage that must run would not make the deadline.
             EngineError: the device or an engine is lost; no other image will fare better.
         """
-        state, began, seen = _State(), self._clock(), Seen(image, self.stages)
+        state, began, seen = Progress(), self._clock(), Seen(image, self.stages)
+        picture = self._picture(image) if trace is None else None
         for index, stage in enumerate(self.stages):
-            gate = _gate(stage, state)
-            if gate is None:
+            if stage.name not in state.records:  # else it ran together with one before it
                 left = None if seconds_left is None else seconds_left - (self._clock() - began)
-                decision = self._decide(index, state, left, droppable)
-                if decision.choice is Choice.DROP:
-                    raise FrameDropped(f"stage {stage.name}: {decision.text()}", tuple(state.records.values()))
-                if decision.choice is Choice.SKIP:
-                    gate = StageOutcome.SKIPPED, decision.text()
+                self._advance(index, seen, state, left, trace, droppable=droppable, picture=picture)
+            if state.records[stage.name].outcome not in _WHOLE:
+                state.findings.extend(unanswered(stage))
+        return Analysis(tuple(state.records.values()), tuple(state.findings), tuple(state.masks))
+
+    def _picture(self, image: Image) -> Array | None:
+        """The image as a picture that can go its way on the device; None where it is none."""
+        path = self._frame_path
+        if path is None or not isinstance(image, Frames) or len(image.pixels) != 1:
+            return None
+        picture = image.pixels[0]
+        if picture.dtype.kind == "f" and not np.isfinite(picture.sum(dtype=np.float64)):
+            return None  # the host's recipe says so
+        return picture if path.takes(picture) else None
+
+    def _advance(
+        self,
+        index: int,
+        seen: Seen,
+        state: Progress,
+        left: float | None,
+        trace: Trace | None,
+        *,
+        droppable: bool,
+        picture: Array | None,
+    ) -> None:
+        """Decide on a stage and run it, together with those that follow where the device takes them at once."""
+        stage = self.stages[index]
+        gate = gate_of(stage, state)
+        if gate is None:
+            decision = self._decider.decide(index, state, left, droppable)
+            self._decider.commit(stage, decision, state)
+            if decision.choice is Choice.DROP:
+                raise FrameDropped(f"stage {stage.name}: {decision.text()}", tuple(state.records.values()))
+            if decision.choice is not Choice.SKIP:
+                if picture is not None and self._work_of(stage, decision) is not None:
+                    chosen = self._together(index, decision, state, left, droppable)
+                    self._run_on_device(chosen, picture, seen, state)
                 else:
                     self._run(stage, decision, seen, state, trace)
-            if gate is not None:
-                state.records[stage.name] = StageRecord(stage.name, stage.identity, *gate)
-                event = {"pipeline": self.name, "stage": stage.name, "outcome": gate[0].value, "reason": gate[1]}
-                log.log(logging.DEBUG if droppable else logging.INFO, "stage left out", extra={"event": event})
-            if state.records[stage.name].outcome not in _WHOLE:
-                state.findings.extend(_unanswered(stage))
-        return Analysis(tuple(state.records.values()), tuple(state.findings), tuple(state.masks))
+                return
+            gate = StageOutcome.SKIPPED, decision.text()
+        state.records[stage.name] = StageRecord(stage.name, stage.identity, *gate)
+        event = {"pipeline": self.name, "stage": stage.name, "outcome": gate[0].value, "reason": gate[1]}
+        log.log(logging.DEBUG if droppable else logging.INFO, "stage left out", extra={"event": event})
+
+    def _together(
+        self, index: int, decision: Decision, state: Progress, left: float | None, droppable: bool
+    ) -> list[Chosen]:
+        """The stage, and those after it whose turn it is whatever it says: the host has nothing to decide between."""
+        chosen = [(self.stages[index], decision)]
+        for number in range(index + 1, len(self.stages)):
+            stage = self.stages[number]
+            needed = {stage.within, None if stage.when is None else stage.when.stage} - {None}
+            if not needed <= set(state.records) or gate_of(stage, state) is not None:
+                break
+            if left is not None:
+                left -= chosen[-1][1].expected_seconds or 0.0
+            following = self._decider.decide(number, state, left, droppable)
+            runs = following.choice in (Choice.RUN, Choice.CHEAPER)
+            if not runs or self._work_of(stage, following) is None:
+                break
+            self._decider.commit(stage, following, state)
+            chosen.append((stage, following))
+        return chosen
+
+    def pin(self, picture: Array) -> None:
+        """The memory of this picture stays where it is, and will hold others: they can be uploaded without a copy."""
+        if self._frame_path is not None:
+            self._frame_path.pin(picture)
 
     def close(self) -> None:
         """Free the engines and their device; a second call does nothing."""
         for stage in self.stages:
             for variant in stage.variants:
                 variant.runner.close()
+        if self._frame_path is not None:
+            self._frame_path.close()
         self._close()
 
-    def _decide(self, index: int, state: _State, left: float | None, droppable: bool) -> Decision:
-        if left is None:
-            return _UNBOUND
-        stage = self.stages[index]
-        options = [self._estimate(stage, number, state) for number in range(len(stage.variants))]
-        later = [
-            [self._estimate(each, number, state) for number in range(len(each.variants))]
-            for each in self.stages[index + 1 :]
-            if not each.optional and each.when is None and (each.within is None or each.within in state.regions)
-        ]
-        reserve = reserve_for(later, left - options[0].seconds)
-        decision = decide(
-            options, left_seconds=left, reserve_seconds=reserve, optional=stage.optional, droppable=droppable
-        )
-        if decision.probe:
-            self.estimates.tried(stage.name, decision.variant, _region_count(stage, state))
-        self._metrics.count(
-            "edge_schedule_decisions_total", 1, pipeline=self.name, stage=stage.name,
-            decision=decision.choice.value, reason=decision.reason,
-        )  # fmt: skip
-        return decision
-
-    def _estimate(self, stage: Stage, variant: int, state: _State) -> Estimate:
-        return self.estimates.of(stage.name, variant, _region_count(stage, state))
-
-    def _run(self, stage: Stage, decision: Decision, image: Seen, state: _State, trace: Trace | None) -> None:
-        regions: tuple[Region | None, ...] = (None,) if stage.within is None else state.regions[stage.within]
-        variant = stage.variants[decision.variant]
-        began, waited = self._clock(), 0.0
-        outcome, reason = StageOutcome.RAN, "" if decision.choice is Choice.RUN else decision.text()
-        labels = {"pipeline": self.name, "stage": stage.name}
+    def _run(self, stage: Stage, decision: Decision, seen: Seen, state: Progress, trace: Trace | None) -> None:
+        """A stage whose outputs the host reads."""
+        variant, began = stage.variants[decision.variant], self._clock()
+        on_device = variant.prepare_on_device is not None and trace is None and variant.key not in self._left_to_host
+        said: StageResult | Exception
         try:
-            result = run_stage(variant, image, regions, len(state.masks) + 1, trace)
+            said = self._said(variant, seen, state, trace, on_device=on_device)
         except EngineError:
             raise
         except Exception as error:
+            log.exception("stage failed", extra={"event": {"pipeline": self.name, "stage": stage.name}})
+            said = error
+        self._note(stage, decision, state, said, self._clock() - began, "device" if on_device else "host")
+
+    def _said(self, stage: Stage, seen: Seen, state: Progress, trace: Trace | None, *, on_device: bool) -> StageResult:
+        regions, first_mask = _regions_of(stage, state), len(state.masks) + 1
+        try:
+            return run_stage(stage, seen, regions, first_mask, trace, on_device=on_device)
+        except OutOfDeviceMemory as error:
+            if not on_device:
+                raise
+            event = {"pipeline": self.name, "stage": stage.name, "reason": str(error)}
+            log.warning("no device memory to prepare this image: the host does it", extra={"event": event})
+            return run_stage(stage, seen, regions, first_mask, trace)
+
+    def _run_on_device(self, chosen: Sequence[Chosen], picture: Array, seen: Seen, state: Progress) -> None:
+        """Stages that go their whole way on the device, with one wait for all of them."""
+        path, began = self._frame_path, self._clock()
+        assert path is not None
+        asked = [
+            [Asked(work, region, stage.margin) for region in _regions_of(stage, state)]
+            for stage, decision in chosen
+            if (work := self._work_of(stage, decision)) is not None
+        ]
+        fresh, seen.uploaded = not seen.uploaded, True
+        try:
+            answered = iter(path.run(picture, [one for each in asked for one in each], fresh=fresh))
+        except InferenceFailed as error:
+            answered = iter([Answered(error)] * sum(map(len, asked)))
+        parts = [list(islice(answered, len(each))) for each in asked]
+        waited = path.waited_seconds
+        seconds = self._clock() - began - waited
+        on_device = [sum(one.seconds for one in part) for part in parts]
+        for (stage, decision), part, share in zip(chosen, parts, shares(on_device), strict=True):
+            variant = stage.variants[decision.variant]
+            said: StageResult | Exception
+            try:
+                said = conclude_answered(variant, seen.image, part, len(state.masks) + 1, waited * share)
+            except Exception as error:
+                log.exception("stage failed", extra={"event": {"pipeline": self.name, "stage": stage.name}})
+                said = error
+            self._note(stage, decision, state, said, (seconds + waited) * share, "device")
+
+    def _note(
+        self, stage: Stage, decision: Decision, state: Progress, said: StageResult | Exception, seconds: float, way: str
+    ) -> None:
+        """Write down what a stage said, and learn how long it took. `seconds` include the wait for its turn."""
+        self._metrics.count("edge_stage_runs_total", pipeline=self.name, stage=stage.name, way=way)
+        variant, waited, regions = stage.variants[decision.variant], 0.0, len(_regions_of(stage, state))
+        outcome, reason = StageOutcome.RAN, "" if decision.choice is Choice.RUN else decision.text()
+        expected = decision.expected_seconds if decision is not UNBOUND else None
+        labels = {"pipeline": self.name, "stage": stage.name}
+        if isinstance(said, Exception):
             outcome = StageOutcome.FAILED
-            reason = str(error) if isinstance(error, InferenceFailed) else f"unexpected {type(error).__name__}"
-            event = {"pipeline": self.name, "stage": stage.name, "reason": reason}
-            log.exception("stage failed", extra={"event": event})
+            reason = str(said) if isinstance(said, InferenceFailed) else f"unexpected {type(said).__name__}"
         else:
-            state.findings.extend(result.findings)
-            state.masks.extend(result.masks)
-            state.regions[stage.name] = result.regions
-            waited = result.waited_seconds
-            self._metrics.observe("edge_engine_seconds", result.engine_seconds, **labels)
-        seconds = self._clock() - began
-        expected = decision.expected_seconds if decision is not _UNBOUND else None
-        if outcome is StageOutcome.RAN:
-            ratio = self.estimates.observe(stage.name, decision.variant, len(regions), seconds - waited)
+            state.findings.extend(said.findings)
+            state.masks.extend(said.masks)
+            state.regions[stage.name] = said.regions
+            waited = said.waited_seconds
+            self._metrics.observe("edge_engine_seconds", said.engine_seconds, **labels)
+            ratio = self.estimates.observe(stage.name, decision.variant, regions, seconds - waited)
             if ratio is not None and expected is not None:
                 self._metrics.observe("edge_schedule_estimate_error_ratio", ratio, **labels)
-        count = 0 if stage.within is None else len(regions)
+        count = 0 if stage.within is None else regions
         state.records[stage.name] = StageRecord(
             stage.name, variant.identity, outcome, reason, seconds, count, waited, expected
         )
 
 
-def _warm(stage: Stage) -> None:
-    name, tolerance = stage.identity.name, stage.card.tolerance
-    prepared = next(iter(stage.prepare(golden_image(stage.golden.seed), None, 0.0))).inputs[0].array
-    try:
-        output = stage.runner.run(prepared)
-    except InferenceFailed as error:
-        raise EngineRejected(f"engine {name}: its golden input fails: {error}; {_REBUILD}") from error
-    of_input, of_output = golden_difference(stage.golden, prepared, output)
-    if not (of_input <= tolerance and of_output <= tolerance):
-        raise EngineRejected(
-            f"engine {name}: its golden output expects a difference up to {tolerance:g}, found {of_output:.3g} "
-            f"(input: {of_input:.3g}); {_REBUILD}"
-        )
+def _regions_of(stage: Stage, state: Progress) -> tuple[Region | None, ...]:
+    return (None,) if stage.within is None else state.regions[stage.within]
 
 
-def _gate(stage: Stage, state: _State) -> tuple[StageOutcome, str] | None:
-    """Why the stage does not run, or None. One reason that makes it not needed outweighs an answer that is missing."""
-    reasons = [_condition(stage, state), _regions(stage, state)]
-    for outcome in (StageOutcome.NOT_NEEDED, StageOutcome.NOT_EVALUATED):
-        found = next((r for r in reasons if r is not None and r[0] is outcome), None)
-        if found is not None:
-            return found
-    return None
-
-
-def _condition(stage: Stage, state: _State) -> tuple[StageOutcome, str] | None:
-    if stage.when is None:
-        return None
-    if (left_out := _left_out(stage.when.stage, state)) is not None:
-        return left_out
-    answer = state.answer(stage.when.stage, stage.when.label)
-    what = f"{stage.when.stage}.{stage.when.label} is {answer.value}"
-    if answer is Answer.NOT_EVALUATED:
-        return StageOutcome.NOT_EVALUATED, what
-    return None if answer is stage.when.answer else (StageOutcome.NOT_NEEDED, what)
-
-
-def _regions(stage: Stage, state: _State) -> tuple[StageOutcome, str] | None:
-    if stage.within is None:
-        return None
-    if (left_out := _left_out(stage.within, state)) is not None:
-        return left_out
-    return None if state.regions[stage.within] else (StageOutcome.NOT_NEEDED, f"{stage.within} found no region")
-
-
-def _left_out(needed: str, state: _State) -> tuple[StageOutcome, str] | None:
-    outcome = state.records[needed].outcome
-    if outcome is StageOutcome.RAN:
-        return None
-    follows = StageOutcome.NOT_NEEDED if outcome is StageOutcome.NOT_NEEDED else StageOutcome.NOT_EVALUATED
-    return follows, f"{needed}: {outcome.value}"
-
-
-def _unanswered(stage: Stage) -> list[Finding]:
-    """What a stage without an answer says: that it has none, for each label."""
-    return [
-        Finding(stage.name, label.name, label.concept.code, Answer.NOT_EVALUATED, threshold=stage.threshold_of(label))
-        for label in stage.card.labels
-    ]
-
-
-def _region_count(stage: Stage, state: _State) -> int:
-    """How many regions the stage is to run in."""
-    return 1 if stage.within is None else max(1, len(state.regions.get(stage.within, ())))
+def shares(parts: Sequence[float]) -> list[float]:
+    """What share of the whole each part is; equal ones of nothing."""
+    whole = sum(parts)
+    return [part / whole if whole > 0 else 1 / len(parts) for part in parts]
 
 
 def canonical_json(document: object) -> str:

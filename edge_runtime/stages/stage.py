@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from edge_runtime.domain import Answer, Array, EngineIdentity, Finding, Image, Mask
 from edge_runtime.engines.card import Card, Expect, Label
 from edge_runtime.engines.golden import Golden
-from edge_runtime.engines.views import LabelAnswer, Place, Placement, Region, Tile
+from edge_runtime.engines.views import Fill, LabelAnswer, Place, Placement, Region, Tile
+from edge_runtime.errors import InferenceFailed
 from edge_runtime.stages.conclude import Speaker, conclude
+from edge_runtime.stages.on_device import Answered, OnDevice, Prepare, PreparedOnDevice
 
 Trace = Callable[[str, Array], None]
 
 
 class Runner(Protocol):
-    """Runs a network: input to output, of the card's shapes. The output's memory is used again by the next run."""
+    """Runs a network: input to output, of the card's shapes."""
 
     @property
     def engine_seconds(self) -> float:
@@ -26,11 +29,26 @@ class Runner(Protocol):
     def waited_seconds(self) -> float:
         """How long the last run waited for its turn on the device."""
 
-    def run(self, prepared: Array) -> Array:
-        """One run."""
+    def run(self, prepared: Any) -> Array:
+        """One run of an input, an array or what fills the buffer on the device."""
+
+    def run_each(self, inputs: Iterable[Array | Fill]) -> Iterator[Array]:
+        """One run after the other; an output's memory is used again by the next run but one."""
 
     def close(self) -> None:
         """Free it; a second call does nothing."""
+
+
+class OneByOne(ABC):
+    """A runner with nothing to gain from knowing the next input."""
+
+    @abstractmethod
+    def run(self, prepared: Any) -> Array:
+        """One run."""
+
+    def run_each(self, inputs: Iterable[Any]) -> Iterator[Array]:
+        """One run after the other."""
+        return map(self.run, inputs)
 
 
 @dataclass(frozen=True)
@@ -52,7 +70,8 @@ class Condition:
 class Stage:
     """A stage as configured, with its engine loaded. `expected_seconds` is what a run took when it was built.
 
-    `cheaper` are stages of the same name and labels with other engines.
+    `cheaper` are stages of the same name and labels with other engines. `on_device`: pictures need not be prepared
+    and read by the host. `prepare_on_device`: volumes need not be prepared by it; the inputs are the same.
     """
 
     name: str
@@ -60,7 +79,7 @@ class Stage:
     identity: EngineIdentity
     runner: Runner
     check: Callable[[Image], None]
-    prepare: Callable[[Image, Region | None, float], Iterator[Place]]
+    prepare: Prepare
     decode: Callable[[Iterable[tuple[Array, Tile | None]], Placement, float | None], tuple[LabelAnswer, ...]]
     golden: Golden
     when: Condition | None = None
@@ -70,6 +89,13 @@ class Stage:
     threshold: float | None = None
     expected_seconds: float = 0.0
     cheaper: tuple[Stage, ...] = ()
+    on_device: OnDevice | None = None
+    prepare_on_device: PreparedOnDevice | None = None
+
+    @property
+    def key(self) -> str:
+        """The stage with its engine."""
+        return f"{self.name}/{self.identity.name} {self.identity.precision}"
 
     @property
     def variants(self) -> tuple[Stage, ...]:
@@ -92,7 +118,6 @@ class StageResult:
     findings: tuple[Finding, ...]
     masks: tuple[Mask, ...]
     regions: tuple[Region, ...]
-    runs: int
     engine_seconds: float
     waited_seconds: float
 
@@ -107,6 +132,7 @@ class Seen:
         self._shared = {recipe for recipe in recipes if recipes.count(recipe) > 1}
         self._places: dict[Hashable, tuple[Place, ...]] = {}
         self._expected: set[Expect] = set()
+        self.uploaded = False  # as a picture, to the device
 
     def check(self, stage: Stage) -> None:
         """Raises InferenceFailed where the image is not what the stage's card expects."""
@@ -115,14 +141,16 @@ class Seen:
             stage.check(self.image)
             self._expected.add(expect)
 
-    def prepare(self, stage: Stage, region: Region | None) -> Iterable[Place]:
+    def prepare(self, stage: Stage, region: Region | None, *, on_device: bool) -> Iterable[Place]:
         """The stage's inputs in a region, or in the whole image."""
+        there = stage.prepare_on_device if on_device else None
+        prepare = stage.prepare if there is None else there.prepare
         recipe = _recipe(stage)
         if region is not None or recipe not in self._shared:
-            return stage.prepare(self.image, region, stage.margin)
-        if recipe not in self._places:
-            self._places[recipe] = tuple(stage.prepare(self.image, None, stage.margin))
-        return self._places[recipe]
+            return prepare(self.image, region, stage.margin)
+        if (recipe, on_device) not in self._places:
+            self._places[recipe, on_device] = tuple(prepare(self.image, None, stage.margin))
+        return self._places[recipe, on_device]
 
 
 def _recipe(stage: Stage) -> Hashable:
@@ -130,9 +158,17 @@ def _recipe(stage: Stage) -> Hashable:
 
 
 def run_stage(
-    stage: Stage, image: Seen, regions: Sequence[Region | None], first_mask: int, trace: Trace | None
+    stage: Stage,
+    image: Seen,
+    regions: Sequence[Region | None],
+    first_mask: int,
+    trace: Trace | None,
+    *,
+    on_device: bool = False,
 ) -> StageResult:
     """Run the stage once in each region (None: the whole image) and put the answers together.
+
+    With `on_device` its inputs are made there.
 
     Raises:
         InferenceFailed: the image is not what the card expects, does not fit the recipe, the library failed, or the
@@ -142,22 +178,48 @@ def run_stage(
     runs = _Runs(stage, trace)
     by_region = [
         [stage.decode(runs.of(place), place.placement, stage.threshold)
-         for place in image.prepare(stage, region)]
+         for place in image.prepare(stage, region, on_device=on_device)]
         for region in regions
     ]  # fmt: skip
+    result = conclude_stage(stage, image.image, by_region, first_mask, runs.seconds, runs.waited_seconds)
+    if trace is not None:
+        for mask in result.masks:
+            trace(f"{stage.name}-mask-{mask.number}", mask.voxels)
+    return result
+
+
+def conclude_stage(
+    stage: Stage,
+    image: Image,
+    by_region: Sequence[Sequence[Sequence[LabelAnswer]]],
+    first_mask: int,
+    engine_seconds: float,
+    waited_seconds: float,
+) -> StageResult:
+    """Put answers together, given by region, place and label. Raises InferenceFailed where they are impossible."""
     findings: list[Finding] = []
     masks: list[Mask] = []
     found: list[Region] = []
     for index, label in enumerate(stage.card.labels):
         answers = [[each[index] for each in places] for places in by_region]
-        said = conclude(stage.speaker(label), image.image, answers, first_mask + len(masks))
+        said = conclude(stage.speaker(label), image, answers, first_mask + len(masks))
         findings.extend(said.findings)
         masks.extend(said.masks)
         found.extend(said.regions)
-    if trace is not None:
-        for mask in masks:
-            trace(f"{stage.name}-mask-{mask.number}", mask.voxels)
-    return StageResult(tuple(findings), tuple(masks), tuple(found), runs.count, runs.seconds, runs.waited_seconds)
+    return StageResult(tuple(findings), tuple(masks), tuple(found), engine_seconds, waited_seconds)
+
+
+def conclude_answered(
+    stage: Stage, image: Image, answered: Sequence[Answered], first_mask: int, waited_seconds: float
+) -> StageResult:
+    """What a stage says that ran on the device, once a region. Raises InferenceFailed as `run_stage` does."""
+    by_region = []
+    for one in answered:
+        if isinstance(one.answers, InferenceFailed):
+            raise one.answers
+        by_region.append([one.answers])
+    engine_seconds = sum(one.engine_seconds for one in answered)
+    return conclude_stage(stage, image, by_region, first_mask, engine_seconds, waited_seconds)
 
 
 class _Runs:
@@ -173,9 +235,9 @@ class _Runs:
     def of(self, place: Place) -> Iterator[tuple[Array, Tile | None]]:
         """Each output with its window; the memory of an output is used again by the next."""
         runner = self._stage.runner
-        for prepared in place.inputs:
+        outputs = runner.run_each(prepared.given for prepared in place.inputs)
+        for prepared, output in zip(place.inputs, outputs, strict=True):
             self.count += 1
-            output = runner.run(prepared.array)
             self.seconds += runner.engine_seconds
             self.waited_seconds += runner.waited_seconds
             if self._trace is not None:

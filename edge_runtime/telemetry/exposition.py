@@ -55,6 +55,14 @@ class Exposition(Collector):
                         self._raised_at[key] = time.time()
                     current[key] = new
 
+    def replace(self, part: str, samples: Iterable[Sample]) -> None:
+        """Take all samples that a part has now: what it no longer tells is gone. Its counters must always be told."""
+        with self._lock:
+            self._current[part] = {
+                (name, tuple(labels)): list(value) if isinstance(value, list) else [float(value)]
+                for name, labels, value in samples
+            }
+
     def ended(self, role: str) -> None:
         """The role's process is gone: keep what it counted."""
         with self._lock:

@@ -17,7 +17,7 @@ from benchmarks.statistics import median
 from converters.build import build
 from converters.made import Request
 from converters.progress import Progress
-from edge_runtime.backends.registry import load_backend, load_device
+from edge_runtime.backends.registry import open_on_cpu
 from edge_runtime.engines.golden import golden_image
 from edge_runtime.engines.runner import load_runner
 from edge_runtime.engines.verify import verify
@@ -43,8 +43,8 @@ def tiny(tmp_path_factory):
 def once(tiny):
     """One run of a real engine; a call for each sample."""
     engine = verify(tiny, (), allow_unsigned=True)
-    device = load_device("onnxruntime", 1)
-    runner = load_runner(engine, load_backend("onnxruntime"), device)
+    backend, device = open_on_cpu(1)
+    runner = load_runner(engine, backend, device)
     prepared = next(iter(compile_recipe(engine.card)(golden_image(engine.golden.seed), None, 0.0))).inputs[0].array
 
     def call(samples):
@@ -111,7 +111,7 @@ def small_discs(tmp_path, monkeypatch):
             model, "onnxruntime", "fp32", model / "onnxruntime-fp32", (model / "network.onnx").read_bytes(), None
         )
         build(asked, Progress(lambda _: None))
-    monkeypatch.setattr(site, "_build_discs", lambda engines, _: shutil.copytree(folder, engines))
+    monkeypatch.setattr(site, "_build_discs", lambda engines, *_: shutil.copytree(folder, engines))
 
 
 def test_idle_gap_has_what_each_pause_and_gap_does_to_both_systems(tmp_path, tiny, small_discs):

@@ -82,18 +82,18 @@ def half(document, first):
 def canary(monkeypatch):
     """Lets an engine of the runtime sleep in every second round; set its `seconds`."""
     sleeping = SimpleNamespace(seconds=0.0, now=False)
-    run_engine, run_round = EngineRunner.run, pipeline._Bench.round
+    run_each, run_round = EngineRunner.run_each, pipeline._Bench.round
 
-    def slow(self, prepared):
+    def slow(self, inputs):
         if sleeping.now and sleeping.seconds and self.card.name == CANARY:
             time.sleep(sleeping.seconds)
-        return run_engine(self, prepared)
+        return run_each(self, inputs)
 
     def marked(self, number):
         sleeping.now = number % 2 == 0
         run_round(self, number)
 
-    monkeypatch.setattr(EngineRunner, "run", slow)
+    monkeypatch.setattr(EngineRunner, "run_each", slow)
     monkeypatch.setattr(pipeline._Bench, "round", marked)
     return sleeping
 

@@ -41,7 +41,7 @@ def discs(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small(discs, monkeypatch):
-    monkeypatch.setattr(site, "_build_discs", lambda engines, _: shutil.copytree(discs, engines))
+    monkeypatch.setattr(site, "_build_discs", lambda engines, *_: shutil.copytree(discs, engines))
 
 
 def run(tmp_path, kind, **keys):

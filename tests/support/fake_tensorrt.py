@@ -1,4 +1,4 @@
-"""A TensorRT that has names and no kernels: any version, on a device of its own.
+"""A TensorRT that has names and no kernels: any version, on a device of its own. It builds nothing and runs anything.
 
 It has what `edge_runtime.backends.tensorrt_api` lists, less what a test takes away, and records what it is told.
 """
@@ -9,6 +9,9 @@ import enum
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any
+
+import numpy as np
+from support.fake_tensorrt_runtime import WORK, RuntimeTold
 
 from edge_runtime.backends.tensorrt_api import BUILDER_NAMES, PROBED, RUNTIME_NAMES
 
@@ -29,6 +32,7 @@ class Told:
     config: Any = None
     flags: int = 0
     calls: list[str] = field(default_factory=list)
+    runtime: RuntimeTold = field(default_factory=RuntimeTold)
 
 
 class Severity(enum.IntEnum):
@@ -44,6 +48,7 @@ def fake(version: str, told: Told | None = None, without: tuple[str, ...] = (), 
     module: Any = ModuleType(name)
     _give_names(module)
     _give_work(module, told)
+    _give_runtime(module, told.runtime)
     for path in without:
         _take_away(module, path)
     module.__version__ = version
@@ -83,6 +88,20 @@ def _give_work(module: Any, told: Told) -> None:
     cores = property(lambda _: told.dla_cores)
     module.Builder = _with(module.Builder, _Builder, told=told, config=module.IBuilderConfig, num_DLA_cores=cores)
     module.OnnxParser = _with(module.OnnxParser, _Parser, told=told)
+
+
+def _give_runtime(module: Any, told: RuntimeTold) -> None:
+    module.TensorIOMode.INPUT, module.TensorIOMode.OUTPUT = "INPUT", "OUTPUT"
+    module.TensorLocation.DEVICE = "DEVICE"
+    module.nptype = _nptype
+    for name, work in WORK.items():
+        setattr(module, name, _with(getattr(module, name), work, module=module, told=told))
+
+
+def _nptype(kind: str) -> type:
+    if kind == "BF16":
+        raise TypeError("Could not resolve TensorRT datatype to an equivalent numpy datatype.")
+    return np.dtype(kind).type
 
 
 def _with(base: type, work: type, **more: Any) -> Any:

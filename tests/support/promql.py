@@ -12,7 +12,7 @@ from edge_runtime.telemetry.metrics import Metric
 
 MONITORING = Path(__file__).parents[2] / "monitoring"
 RULES = MONITORING / "edge-runtime.rules.yaml"
-RULE_TESTS = tuple(MONITORING / f"edge-runtime.{name}.test.yaml" for name in ("rules", "days", "video"))
+RULE_TESTS = tuple(MONITORING / f"edge-runtime.{name}.test.yaml" for name in ("rules", "days", "video", "gpu"))
 DASHBOARD = MONITORING / "grafana-edge-runtime.json"
 
 TARGET = frozenset({"job", "instance"})

@@ -22,7 +22,7 @@ receive:
     host: 0.0.0.0
     port: 11112
     callers: [{ae_title: CT01, hosts: [10.1.2.3/32]}]
-engines: {path: /var/lib/edge-runtime/engines, backend: auto, trusted_keys: [], allow_unsigned: true}
+engines: {path: /var/lib/edge-runtime/engines, backend: auto, trusted_keys: [], allow_unsigned: true, cuda: {}}
 pipelines:
   - name: ct-head-triage
     match: {modality: CT, body_part: [HEAD, BRAIN]}
@@ -106,6 +106,13 @@ RULES = [
     ("engines.path", ""),
     ("engines.backend", "openvino"),
     ("engines.threads", -1),
+    ("engines.device", "gpu"),
+    ("engines.cuda.ordinal", -1),
+    ("engines.cuda.binding", "numba"),
+    ("engines.cuda.wait", "yield"),
+    ("engines.cuda.hang_seconds", 0),
+    ("engines.cuda.cache", ""),
+    ("engines.cuda.memory_limit_bytes", -1),
     ("pipelines[0].name", "CT Head"),
     ("pipelines[0].name", "../up"),
     ("pipelines[0].name", "a" * 65),
@@ -225,3 +232,11 @@ def test_the_page_goes_out_with_tls_and_a_login_and_not_with_one_of_them(tmp_pat
     for part, missing in (({"tls": tls}, "http.login"), ({"login": login}, "http.tls")):
         with pytest.raises(ConfigurationInvalid, match=f"needs {missing};"):
             read(tmp_path, changed("http", {"host": "0.0.0.0", **part}))
+
+
+@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt_rtx"])
+def test_tensorrt_on_the_processor_is_refused(tmp_path: Path, backend: str) -> None:
+    document = changed("engines.backend", backend)
+    document["engines"]["device"] = "cpu"
+    with pytest.raises(ConfigurationInvalid, match=f"{backend} runs on a GPU; set cuda or auto"):
+        read(tmp_path, document)

@@ -88,7 +88,7 @@ def test_check_prints_them_and_its_exit_code_stays(monkeypatch, tmp_path, capsys
         f"video: [{{name: tower, pipeline: p, url: {tmp_path}/none.mp4, deadline_seconds: 0.1}}]\n"
     )
     assert cli.main(["check", str(file)]) == 0
-    first, last = capsys.readouterr().out.splitlines()
+    _, first, last = capsys.readouterr().out.splitlines()
     assert first.startswith("warning: video tower: ") and last == "ok"
     assert cli.main(["check", str(file), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["warnings"]) == 1

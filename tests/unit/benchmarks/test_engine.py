@@ -24,7 +24,7 @@ from benchmarks.scenarios import engine
 from benchmarks.scenarios.engine_runs import Bare
 from benchmarks.scenarios.engine_times import Runs
 from benchmarks.scenarios.schema import Convert, ConvertTargets, read_scenario
-from edge_runtime.backends.registry import load_backend, load_device
+from edge_runtime.backends.registry import open_on_cpu
 from edge_runtime.engines.verify import verify
 
 pytestmark = pytest.mark.slow
@@ -105,8 +105,8 @@ def test_copies_and_network_are_parts_of_what_the_caller_waits_for(tmp_path, bui
 
 
 def test_a_run_s_latency_is_the_time_from_its_first_event_to_its_last(built):
-    device = load_device("onnxruntime", 1)
-    bare = Bare(verify(built[0], (), allow_unsigned=True), load_backend("onnxruntime"), device)
+    backend, device = open_on_cpu(1)
+    bare = Bare(verify(built[0], (), allow_unsigned=True), backend, device)
     slot = bare._slots[0]
     assert bare.run(1).latency == [pytest.approx(slot.ended.elapsed_seconds(slot._began))]
     before = slot.output.copy()
@@ -174,7 +174,10 @@ def test_a_tensorrt_engine_without_backend_and_trtexec_is_named_once_and_the_oth
     assert document["state"] == "complete"
     assert {name.split("/")[0] for name in document["figures"]} == {"b-fp32"}
     said = [problem for problem in document["problems"] if "was not measured" in problem]
-    assert len(said) == 2 and "backend tensorrt" in said[0] and "install it" in said[1]
+    assert len(said) == 2 and "backend is tensorrt" in said[0] and "install it" in said[1]
+    described = document["provenance"]["engines"]
+    assert set(described) == {"b-fp32"} and document["provenance"]["accelerator"] == "cpu", "an engine that never ran"
+    assert described["b-fp32"]["passport"]["flavour"] == "onnxruntime" and "folder" in described["b-fp32"]
     alone = bench(tmp_path, engines=[str(built[0])], **keys)
     assert alone["state"] == "failed" and any("no engine can be measured here" in one for one in alone["problems"])
 

@@ -17,6 +17,7 @@ from benchmarks.scenarios.idle_gap import HOT_RUNS, add_ratios, after, after_pau
 from benchmarks.scenarios.idle_gap_schema import IdleGap
 from benchmarks.scenarios.schema import read_scenario
 from benchmarks.statistics import median
+from edge_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from edge_runtime.device.host import HostDevice
 
 SHAPE = (1, 1, 16, 16)
@@ -121,9 +122,10 @@ def test_an_engine_that_onnx_runtime_does_not_take_is_measured_alone_and_the_pee
     engine = idle_gap._verified(tiny)
     target = dataclasses.replace(engine.passport.target, flavour="tensorrt")
     engine = dataclasses.replace(engine, passport=dataclasses.replace(engine.passport, target=target))
-    asked, real = [], idle_gap.load_backend
-    monkeypatch.setattr(idle_gap, "load_device", lambda name, threads: asked.append(name) or HostDevice(threads))
-    monkeypatch.setattr(idle_gap, "load_backend", lambda name: asked.append(name) or real("onnxruntime"))
+    asked = []
+    monkeypatch.setattr(idle_gap, "load_device", lambda engines: asked.append(engines.backend) or HostDevice(1))
+    monkeypatch.setattr(idle_gap, "load_backend", lambda *_: OnnxRuntimeBackend())
+    monkeypatch.setattr("edge_runtime.engines.runner.check_target", lambda *_: None)
     record = Record({}, reduced=True)
     with ExitStack() as stack:
         systems, device = idle_gap._systems(engine, 1, record, stack)

@@ -15,6 +15,7 @@ from benchmarks.scenarios.pipeline_sides import Analysed, Side, StageTimes
 from edge_runtime import config as configuration
 from edge_runtime.compose import compose_pipeline
 from edge_runtime.domain import Frames, SourceImage
+from edge_runtime.stages.stage import OneByOne
 from edge_runtime.yaml_schema import read_schema
 
 SHAPE = (1, 1, 16, 16)
@@ -54,7 +55,7 @@ def test_the_stages_of_an_image_are_parts_of_it_and_the_network_is_a_part_of_its
 
 
 def test_a_stage_that_fails_is_no_measurement(side, monkeypatch):
-    class Broken:
+    class Broken(OneByOne):
         engine_seconds = waited_seconds = 0.0
 
         def run(self, prepared):

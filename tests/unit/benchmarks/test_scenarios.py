@@ -30,8 +30,8 @@ def test_every_shipped_scenario_is_valid_and_has_a_reduced_version(name):
 
 def test_the_scenarios_are_shipped():
     assert shipped() == [
-        "cold-start", "convert", "ct-idle", "ct-study", "engine", "idle", "idle-gap", "ingest", "mixed", "overload",
-        "pipeline", "queue", "scaling", "soak", "study", "video",
+        "cold-start", "convert", "ct-idle", "ct-study", "engine", "gpu-frame", "idle", "idle-gap", "ingest", "mixed",
+        "overload", "pipeline", "queue", "scaling", "soak", "study", "video",
     ]  # fmt: skip
 
 

@@ -83,7 +83,7 @@ WRONG = [
     ),
     (("input", "shape"), [2, 1, 4, 5, 6], "batch"),
     (("input", "shape"), [1, 1, 4, 5], "has 5 numbers"),
-    (("preprocess", 2, "resize", "shape"), [4, 5, 7], "last resize or tile must give"),
+    (("preprocess", 2, "resize", "shape"), [4, 5, 7], "last resize, letterbox or tile must give"),
     (("preprocess", 0), {"orient": "RAL"}, "name one of R/L"),
     (("preprocess", 0), {"orient": "RAS", "crop": "region"}, "exactly one of"),
     (("preprocess", 1), {"orient": "RAS"}, "first step"),
@@ -100,7 +100,7 @@ WRONG = [
     (("decode",), {"minimum_ml": 1.0}, "goes with keep: each"),
     (("decode",), {"overlap": 1.0}, "overlap: is a share"),
     (("preprocess", 2), {"tile": {"shape": [4, 5, 6]}}, "tile is the last step"),
-    (("preprocess", 3), {"tile": {"shape": [4, 5, 7]}}, "last resize or tile must give"),
+    (("preprocess", 3), {"tile": {"shape": [4, 5, 7]}}, "last resize, letterbox or tile must give"),
     (("preprocess", 3), {"tile": {"shape": [4, 5, 6], "overlap": 1.0}}, "overlap: is a share"),
     (("preprocess", 1), {"resample": {"spacing_mm": [1.0, 1.0]}}, "name 3 spacings"),
     (("preprocess", 1), {"resample": {"spacing_mm": [1.0, 0.0, 1.0]}}, "positive numbers"),
@@ -123,8 +123,27 @@ def test_each_is_not_for_masks_of_frames(tmp_path):
 
 def test_a_crop_after_resampling_is_refused(tmp_path):
     steps = [{"resample": {"spacing_mm": [1.0, 1.0, 1.0]}}, {"crop": "region"}, {"tile": {"shape": list(SHAPE[2:])}}]
-    with pytest.raises(ConfigurationError, match="crop comes before resize and resample"):
+    with pytest.raises(ConfigurationError, match="crop comes before resize, letterbox and resample"):
         read_card(write_card(tmp_path, card("segmentation", SHAPE, preprocess=steps), segmenter(SHAPE)))
+
+
+LETTERBOX = {"letterbox": {"shape": [8, 8]}}
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([{"resize": {"shape": [9, 9]}}, LETTERBOX], "the only step that samples"),
+        ([LETTERBOX, {"tile": {"shape": [8, 8]}}], "the only step that samples"),
+        ([LETTERBOX, {"crop": "region"}], "crop comes before"),
+        ([{"letterbox": {"shape": [8, 9]}}], "must give the input's"),
+        ([{"letterbox": {"shape": [8, 8, 8]}}], "two positive numbers"),
+    ],
+)
+def test_a_letterbox_is_the_one_step_that_samples(tmp_path, steps, message):
+    document = card("segmentation", (1, 1, 8, 8), preprocess=steps)
+    with pytest.raises(ConfigurationError, match=message):
+        read_card(write_card(tmp_path, document, segmenter((1, 1, 8, 8))))
 
 
 @pytest.mark.parametrize(("path", "value", "message"), WRONG, ids=[m for _, _, m in WRONG])

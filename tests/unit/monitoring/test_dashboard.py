@@ -20,7 +20,7 @@ QUERIES = [(panel["title"], target) for panel in PANELS for target in panel.get(
 NOTES = [note for note in BOARD["annotations"]["list"] if "expr" in note]
 EXPRESSIONS = [target["expr"] for _, target in QUERIES] + [note["expr"] for note in NOTES]
 ROWS = ["Are we well?", "Studies", "Stages", "Findings", "Receiving", "Delivery", "Spool", "Roles", "Live video",
-        "Scheduler"]  # fmt: skip
+        "Scheduler", "GPU"]  # fmt: skip
 
 
 def test_the_rows_are_there_in_their_order_and_none_is_empty():
@@ -81,6 +81,12 @@ def test_every_metric_of_live_video_is_drawn():
     assert len(live) > 20
     drawn = " ".join(EXPRESSIONS)
     assert {name for name in live if not re.search(rf"\b{name}(_bucket)?\b", drawn)} == set()
+
+
+def test_every_metric_of_gpus_is_drawn():
+    of_gpus = {name for name in METRICS if name.startswith(("edge_gpu_", "edge_power_"))}
+    assert len(of_gpus) > 10
+    assert {name for name in of_gpus if not re.search(rf"\b{name}\b", " ".join(EXPRESSIONS))} == set()
 
 
 def test_every_query_is_filtered_by_computer():

