@@ -1,4 +1,4 @@
-# make demo | make demo-video | make test | make check | make bench: each makes the environment it needs on a fresh machine with Python 3.10 or newer.
+# make demo | make demo-video | make test | make check | make bench | make gpu-test: each makes the environment it needs on a fresh machine with Python 3.10 or newer.
 
 PYTHON ?= python3
 BIN := .venv/bin

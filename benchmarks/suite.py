@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.provenance import QUIET_LOAD
 from benchmarks.scenarios.schema import shipped
 from benchmarks.tables import README, RESULTS, refresh
-from edge_runtime.device.probe import driver
+from edge_runtime.device.probe import asked
 from edge_runtime.errors import EXIT_DONE, EXIT_FAILURE
 
 LAST = ("soak",)
@@ -53,7 +53,7 @@ def in_order(names: Sequence[str]) -> list[str]:
 
 def _possible(name: str) -> bool:
     """Whether this machine can run it; says why not."""
-    why = driver() if name in ON_A_GPU else None
+    why = asked() if name in ON_A_GPU else None
     if isinstance(why, str):
         print(f"{name} is left out, it needs a GPU: {why}")
     return not isinstance(why, str)

@@ -2,7 +2,7 @@
 
 import os
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"
 
 # Before NumPy is loaded: the matrices here are small, and BLAS's own threads would fight the engine's for the cores.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -15,7 +15,7 @@ from benchmarks.scenarios.gpu_frame_sides import GRAPHS, Sides
 from benchmarks.site import work_folder
 from benchmarks.statistics import Target, median, percentile
 from edge_runtime.config import Config
-from edge_runtime.device.probe import driver
+from edge_runtime.device.probe import asked
 from edge_runtime.yaml_schema import read_schema
 
 EDGE, BARE = "edge", "bare"
@@ -45,7 +45,7 @@ def run(scenario: GpuFrame, record: Record) -> None:
     Raises:
         BenchFailed: there is no GPU.
     """
-    there = driver()
+    there = asked()
     if isinstance(there, str):
         raise BenchFailed(f"this scenario needs CUDA: {there}")
     record.notes.extend(NOTES)

@@ -62,7 +62,7 @@ def test_without_a_gpu_the_scenario_says_that_it_needs_cuda(tmp_path):
 
 
 def test_the_suite_leaves_it_out_without_a_gpu_and_says_why(capsys, monkeypatch):
-    monkeypatch.setattr(suite, "driver", lambda: "no driver is installed")
+    monkeypatch.setattr(suite, "asked", lambda: "no driver is installed")
     assert not suite._possible("gpu-frame") and suite._possible("idle")
     assert "no driver is installed" in capsys.readouterr().out
 
