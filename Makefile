@@ -47,8 +47,8 @@ unit:
 	$(BIN)/pytest tests/unit tests/contract -n 2 -q -m "not peer and not slow"
 
 flow:
-	$(BIN)/pytest tests/unit tests/contract -n 2 --dist loadfile -q -m "peer or slow"
-	$(BIN)/pytest tests/flow tests/real -n 2 --dist loadfile -q -m "not full"
+	$(BIN)/pytest tests/unit tests/contract -n 2 --dist loadfile -q -m "peer or slow" --durations=15
+	$(BIN)/pytest tests/flow tests/real -n 2 --dist loadfile -q -m "not full" --durations=30
 
 # Every network for every target in every precision: long.
 test-full: test

@@ -155,7 +155,8 @@ class LiveFrames:
         """Begin to take frames."""
         for pool in self._pools.values():
             pipeline = pool.lanes[0].pipeline
-            mandatory = sum(stage.expected_seconds for stage in pipeline.stages if not stage.optional)
+            needed = (pipeline.estimates.of(stage.name, 0) for stage in pipeline.stages if not stage.optional)
+            mandatory = sum(estimate.seconds for estimate in needed)
             pipeline.estimates.expect(WHOLE_FRAME, 0, mandatory)
         for source in self._sources:
             self._metrics.set("edge_frame_deadline_seconds", source.deadline_seconds, source=source.name)

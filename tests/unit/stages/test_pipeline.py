@@ -534,3 +534,11 @@ def test_a_result_names_its_cheaper_engines_only_where_there_are_any(compose):
     )
     assert not [key for key in plain if "cheaper" in key]
     assert varied["cheaper"][0]["engine"] == "knows" and len(varied["cheaper_card_sha256"]) == 1
+
+
+def test_an_engine_that_nobody_measured_is_expected_to_take_what_its_golden_run_takes(compose):
+    pipeline = compose(stage("look", "classify"))
+    pipeline.stages = tuple(dataclasses.replace(s, expected_seconds=0.0) for s in pipeline.stages)
+    pipeline.estimates.expect("look", 0, 0.0)
+    pipeline.warm()
+    assert pipeline.estimates.of("look", 0).seconds > 0
