@@ -10,7 +10,8 @@ import onnxruntime
 
 from edge_runtime.backends.base import Shapes, TensorInfo, check_bindings
 from edge_runtime.device.base import Buffer, Device, Stream
-from edge_runtime.device.host import HostDevice, HostStream
+from edge_runtime.device.host import HostDevice
+from edge_runtime.device.host_stream import HostStream
 from edge_runtime.errors import BackendUnavailable, EngineError, EngineRejected, InferenceFailed
 
 _DTYPES = {

@@ -15,6 +15,8 @@ def anew(monkeypatch):
     probe.forget()
     yield
     probe.forget()
+    while probe._unanswered:
+        probe._unanswered.pop().communicate()
 
 
 def answering(monkeypatch, code):

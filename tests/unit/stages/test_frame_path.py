@@ -9,7 +9,8 @@ from support.numpy_on_device import frames, on_device
 
 from edge_runtime import config
 from edge_runtime.compose import compose_pipeline
-from edge_runtime.device.host import HostDevice, HostEvent
+from edge_runtime.device.host import HostDevice
+from edge_runtime.device.host_stream import HostEvent
 from edge_runtime.domain import Answer, StageOutcome
 from edge_runtime.errors import CaptureFailed, FrameDropped, InferenceFailed, OutOfDeviceMemory
 from edge_runtime.metrics import METRICS
