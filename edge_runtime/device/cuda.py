@@ -16,7 +16,7 @@ from edge_runtime.device.probe import version_with
 from edge_runtime.device.settings import DEFAULTS, CudaSettings
 from edge_runtime.device.thread_context import ThreadContext
 from edge_runtime.domain import Array
-from edge_runtime.errors import BackendUnavailable, CaptureFailed, DeviceError
+from edge_runtime.errors import BackendUnavailable, CaptureFailed, DeviceError, DeviceLost
 
 log = logging.getLogger("edge_runtime.device")
 
@@ -234,19 +234,29 @@ class CudaGraphs:
 
     def end(self, stream: Any) -> Any:
         """`cuStreamEndCapture`, cuGraphInstantiate, cuGraphUpload."""
-        graph = self._call.cuStreamEndCapture(stream)
+        try:
+            graph = self._call.cuStreamEndCapture(stream)
+        except CaptureFailed:
+            self.abandon(stream)  # whether the capture is over then depends on the error
+            raise
         try:
             executable = self._call.cuGraphInstantiate(graph, 0)
         finally:
             self._call.cuGraphDestroy(graph)
-        self._call.cuGraphUpload(executable, stream)
+        try:
+            self._call.cuGraphUpload(executable, stream)
+        except DeviceError:
+            self.destroy(executable)
+            raise
         return executable
 
     def abandon(self, stream: Any) -> None:
         """`cuStreamEndCapture`; the graph, if there is one, goes."""
         try:
             graph = self._call.cuStreamEndCapture(stream)
-        except CaptureFailed as error:
+        except DeviceLost:
+            raise
+        except DeviceError as error:
             log.debug("the capture was given up: %s", error)
             return
         if int(graph):

@@ -57,8 +57,12 @@ def capture(core: Core, stream: GpuStream, work: Callable[[], None]) -> GpuGraph
         )
     if stream.recording is not None:
         raise CaptureFailed("capture", "illegal state", "this stream is being recorded already")
-    graphs.begin(stream.raw)
-    stream.recording = recording = Recording([stream])
+    stream.recording = recording = Recording([stream])  # first: other threads ask no stream in a capture
+    try:
+        graphs.begin(stream.raw)
+    except BaseException:
+        recording.end()
+        raise
     try:
         work()
     except BaseException:

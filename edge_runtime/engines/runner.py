@@ -113,6 +113,13 @@ class EngineRunner:
         self.streams.run.synchronize()
         return given
 
+    def blank(self) -> None:
+        """Fill input and output of the next `run` with NaN (all bits set): what is not written then is seen."""
+        for mirror in (self._slots[0].input, self._slots[0].output):
+            mirror.host.view(np.uint8)[...] = 0xFF
+            mirror.upload(self.streams.run)
+        self.streams.run.synchronize()
+
     def another(self, turn: Turn, streams: Streams) -> EngineRunner:
         """One more runner of this engine. It ends with this one."""
         runner = EngineRunner(self.card, self.session.another(), self._device, turn, streams)
@@ -129,7 +136,7 @@ class EngineRunner:
         return next(iter(self.run_each((prepared,))))
 
     def run_each(self, inputs: Iterable[Array | Fill]) -> Iterator[Array]:
-        """One run after the other; each output stays until the next but one is asked for.
+        """One run after the other; each output stays until the next is asked for.
 
         While a network runs, the next input is prepared and copied in, and the output before is copied out.
         Raises as `run`.

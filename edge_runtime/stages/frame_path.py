@@ -16,7 +16,7 @@ from edge_runtime.device.base import Buffer, Device, Event, Graph, Stream
 from edge_runtime.device.mirror import Mirror
 from edge_runtime.domain import Array
 from edge_runtime.engines.runner import Turn, one_at_a_time
-from edge_runtime.errors import CaptureFailed, InferenceFailed, OutOfDeviceMemory
+from edge_runtime.errors import DeviceError, DeviceLost, InferenceFailed, OutOfDeviceMemory
 from edge_runtime.stages.on_device import Answered, Asked, DeviceRun, OnDevice
 
 log = logging.getLogger("edge_runtime.stages")
@@ -92,8 +92,12 @@ class FramePath:
         placed = self._placed(fit, picture, asked)
         runs = [one for one in placed if isinstance(one, DeviceRun)]
         with self._turn() as self.waited_seconds:
-            self._launch(fit, runs, source)
-            self._wait(fit)
+            try:
+                self._launch(fit, runs, source)
+                fit.ended.synchronize()
+            except InferenceFailed:
+                self._stream.reset()  # what was appended before it ends before anything is written anew
+                raise
         return [one.answered() if isinstance(one, DeviceRun) else Answered(one) for one in placed]
 
     def tensors(self, work: OnDevice) -> tuple[Array, Array]:
@@ -130,7 +134,7 @@ class FramePath:
     def _source(self, fit: _Fit, picture: Array) -> Array:
         """Where the picture is uploaded from."""
         pinned = self._pinned.get(_address(picture))
-        if pinned is not None and pinned.shape == picture.shape and not fit.pixels.shared:
+        if pinned is not None and _layout(pinned) == _layout(picture) and not fit.pixels.shared:
             return pinned
         np.copyto(fit.pixels.host, picture)
         return fit.pixels.host
@@ -184,7 +188,9 @@ class FramePath:
         if not reason:
             try:
                 graph = self._device.capture(self._stream, lambda: self._append(fit, runs, source))
-            except (CaptureFailed, InferenceFailed) as error:  # a library that fails for good says so again
+            except DeviceLost:
+                raise
+            except (DeviceError, InferenceFailed) as error:  # what fails for good says so again
                 reason = str(error)
             else:
                 self._told("captured")
@@ -194,12 +200,9 @@ class FramePath:
         self._told("fallback")
         return None
 
-    def _wait(self, fit: _Fit) -> None:
-        try:
-            fit.ended.synchronize()
-        except InferenceFailed:
-            self._stream.reset()
-            raise
+
+def _layout(array: Array) -> tuple[object, ...]:
+    return array.shape, array.strides, array.dtype
 
 
 def _address(array: Array) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 from edge_runtime.domain import Frames
 from edge_runtime.engines.golden import golden_difference, golden_image
-from edge_runtime.errors import EngineRejected, InferenceFailed
+from edge_runtime.errors import EngineRejected, InferenceFailed, OutOfDeviceMemory
 from edge_runtime.stages.frame_path import FramePath
 from edge_runtime.stages.on_device import Asked, OnDevice, PreparedOnDevice
 from edge_runtime.stages.stage import Stage
+
+log = logging.getLogger("edge_runtime.stages")
 
 _REBUILD = "build it again on this machine with edge-convert build"
 _UNTIL_LAUNCHED = 3
@@ -37,10 +40,18 @@ def run_golden(stage: Stage) -> None:
 
 
 def difference_on_device(stage: Stage, path: FramePath | None) -> float | None:
-    """The largest difference from the golden pair where the device prepares the input; None where it never does."""
-    if stage.on_device is not None and path is not None:
-        return _of_picture(stage, stage.on_device, path)
-    return None if stage.prepare_on_device is None else _of_volume(stage, stage.prepare_on_device)
+    """The largest difference from the golden pair where the device prepares the input; None where it never does.
+
+    Infinite, with a word in the log, where the run fails there.
+    """
+    try:
+        if stage.on_device is not None and path is not None:
+            return _of_picture(stage, stage.on_device, path)
+        return None if stage.prepare_on_device is None else _of_volume(stage, stage.prepare_on_device)
+    except (InferenceFailed, OutOfDeviceMemory) as error:
+        event = {"stage": stage.name, "engine": stage.key, "reason": str(error)}
+        log.warning("the golden input fails where the device prepares it", extra={"event": event})
+        return math.inf
 
 
 def _of_picture(stage: Stage, work: OnDevice, path: FramePath) -> float:
@@ -48,11 +59,13 @@ def _of_picture(stage: Stage, work: OnDevice, path: FramePath) -> float:
     if not isinstance(image, Frames) or not path.takes(image.pixels[0]):
         return math.inf
     for _ in range(_UNTIL_LAUNCHED):
+        work.runner.blank()  # else what the host's run has left would pass for the device's
         path.run(image.pixels[0], [Asked(work)], fresh=True)
     return max(golden_difference(stage.golden, *path.tensors(work)))
 
 
 def _of_volume(stage: Stage, there: PreparedOnDevice) -> float:
     place = next(iter(there.prepare(golden_image(stage.golden.seed), None, 0.0)))
+    there.runner.blank()
     output = there.runner.run(place.inputs[0].given)
     return max(golden_difference(stage.golden, there.runner.last_input(), output))

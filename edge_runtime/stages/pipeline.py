@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Literal
 
-import numpy as np
-
 from edge_runtime.domain import Analysis, Array, EngineIdentity, Frames, Image, StageOutcome, StageRecord
 from edge_runtime.engines.views import Region
 from edge_runtime.errors import EngineError, FrameDropped, InferenceFailed, OutOfDeviceMemory
@@ -34,6 +32,9 @@ from edge_runtime.telemetry.metrics import Metrics
 __all__ = ["Pipeline", "Trace"]
 
 log = logging.getLogger("edge_runtime.stages")
+
+_LARGEST = 1e9
+"""Of a picture's values on the device: float32 overflows far beyond it, whatever a recipe makes of them."""
 
 _WHOLE = (StageOutcome.RAN, StageOutcome.NOT_NEEDED)
 Chosen = tuple[Stage, Decision]
@@ -114,7 +115,7 @@ class Pipeline:
                 log.info("the device prepares the golden input as built", extra={"event": event})
             else:
                 self._left_to_host.add(variant.key)
-                log.error("the device prepares another golden input: the host does it", extra={"event": event})
+                log.error("the device prepares no golden input as built: the host does it", extra={"event": event})
 
     def _work_of(self, stage: Stage, decision: Decision) -> OnDevice | None:
         variant = stage.variants[decision.variant]
@@ -149,8 +150,8 @@ class Pipeline:
         if path is None or not isinstance(image, Frames) or len(image.pixels) != 1:
             return None
         picture = image.pixels[0]
-        if picture.dtype.kind == "f" and not np.isfinite(picture.sum(dtype=np.float64)):
-            return None  # the host's recipe says so
+        if picture.dtype.kind == "f" and not max(float(picture.max()), -float(picture.min())) < _LARGEST:
+            return None  # the host's recipe tells what is not finite, also what becomes so
         return picture if path.takes(picture) else None
 
     def _advance(
@@ -223,25 +224,29 @@ class Pipeline:
         variant, began = stage.variants[decision.variant], self._clock()
         on_device = variant.prepare_on_device is not None and trace is None and variant.key not in self._left_to_host
         said: StageResult | Exception
+        way = "device" if on_device else "host"
         try:
-            said = self._said(variant, seen, state, trace, on_device=on_device)
+            said, way = self._said(variant, seen, state, trace, way)
         except EngineError:
             raise
         except Exception as error:
             log.exception("stage failed", extra={"event": {"pipeline": self.name, "stage": stage.name}})
             said = error
-        self._note(stage, decision, state, said, self._clock() - began, "device" if on_device else "host")
+        self._note(stage, decision, state, said, self._clock() - began, way)
 
-    def _said(self, stage: Stage, seen: Seen, state: Progress, trace: Trace | None, *, on_device: bool) -> StageResult:
+    def _said(
+        self, stage: Stage, seen: Seen, state: Progress, trace: Trace | None, way: str
+    ) -> tuple[StageResult, str]:
+        """What a stage said, and which way it went in the end."""
         regions, first_mask = _regions_of(stage, state), len(state.masks) + 1
         try:
-            return run_stage(stage, seen, regions, first_mask, trace, on_device=on_device)
+            return run_stage(stage, seen, regions, first_mask, trace, on_device=way == "device"), way
         except OutOfDeviceMemory as error:
-            if not on_device:
+            if way == "host":
                 raise
             event = {"pipeline": self.name, "stage": stage.name, "reason": str(error)}
             log.warning("no device memory to prepare this image: the host does it", extra={"event": event})
-            return run_stage(stage, seen, regions, first_mask, trace)
+            return run_stage(stage, seen, regions, first_mask, trace), "host"
 
     def _run_on_device(self, chosen: Sequence[Chosen], picture: Array, seen: Seen, state: Progress) -> None:
         """Stages that go their whole way on the device, with one wait for all of them."""
@@ -252,9 +257,10 @@ class Pipeline:
             for stage, decision in chosen
             if (work := self._work_of(stage, decision)) is not None
         ]
-        fresh, seen.uploaded = not seen.uploaded, True
+        fresh, seen.uploaded = not seen.uploaded, False  # after a failure nobody knows what came to the device
         try:
             answered = iter(path.run(picture, [one for each in asked for one in each], fresh=fresh))
+            seen.uploaded = True
         except InferenceFailed as error:
             answered = iter([Answered(error)] * sum(map(len, asked)))
         parts = [list(islice(answered, len(each))) for each in asked]

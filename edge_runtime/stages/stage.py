@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -177,10 +178,8 @@ def run_stage(
     image.check(stage)
     runs = _Runs(stage, trace)
     by_region = [
-        [stage.decode(runs.of(place), place.placement, stage.threshold)
-         for place in image.prepare(stage, region, on_device=on_device)]
-        for region in regions
-    ]  # fmt: skip
+        [runs.decoded(place) for place in image.prepare(stage, region, on_device=on_device)] for region in regions
+    ]
     result = conclude_stage(stage, image.image, by_region, first_mask, runs.seconds, runs.waited_seconds)
     if trace is not None:
         for mask in result.masks:
@@ -232,7 +231,12 @@ class _Runs:
         self._stage = stage
         self._trace = trace
 
-    def of(self, place: Place) -> Iterator[tuple[Array, Tile | None]]:
+    def decoded(self, place: Place) -> tuple[LabelAnswer, ...]:
+        """What is said of a place. A failure between two windows gives the engine's turn back at once."""
+        with closing(self._of(place)) as outputs:
+            return self._stage.decode(outputs, place.placement, self._stage.threshold)
+
+    def _of(self, place: Place) -> Generator[tuple[Array, Tile | None], None, None]:
         """Each output with its window; the memory of an output is used again by the next."""
         runner = self._stage.runner
         outputs = runner.run_each(prepared.given for prepared in place.inputs)

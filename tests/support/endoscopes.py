@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,11 @@ def write_clip(path: Path, seconds: float) -> Path:
     return path
 
 
-def build_live_engines(folder: Path) -> Path:
+def build_live_engines(folder: Path, steps: Sequence[dict[str, Any]] = STEPS) -> Path:
     """`look` (a classifier of frames), `outline` (a segmenter of frames) and, for studies, `bright`."""
     made = (("look", "classification", models.classifier), ("outline", "segmentation", models.segmenter))
     for name, task, network in made:
-        models.build_engine(folder, models.card(task, FRAME, name=name, preprocess=STEPS), network(FRAME))
+        models.build_engine(folder, models.card(task, FRAME, name=name, preprocess=list(steps)), network(FRAME))
     return build_engine(folder)
 
 
