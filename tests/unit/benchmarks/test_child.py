@@ -12,8 +12,8 @@ from benchmarks.child import bound
 
 STARTS_ONE = (
     "import subprocess, sys, time; from benchmarks.child import bound\n"
-    "one = subprocess.Popen(bound([sys.executable, '-c', 'import time; time.sleep(60)']), start_new_session=True)\n"
-    "print(one.pid, flush=True); time.sleep(60)"
+    "told = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'\n"
+    "subprocess.Popen(bound([sys.executable, '-c', told]), start_new_session=True); time.sleep(60)"
 )
 
 
