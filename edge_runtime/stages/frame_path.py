@@ -24,7 +24,7 @@ log = logging.getLogger("edge_runtime.stages")
 _MOST_SHAPES = 6
 """Of pictures, for which memory is held: it is never given back."""
 
-_MOST_PINNED = 64
+_MOST_PINNED, _MOST_GRAPHS = 64, 256
 
 Key = tuple[int | None, tuple[tuple[str, int], ...]]
 """What is asked of a picture: from where it is uploaded (0: the path's own memory; None: it is there), and the runs."""
@@ -84,6 +84,7 @@ class FramePath:
 
         Raises:
             EngineError: the device failed.
+            OutOfDeviceMemory: for what was asked; `takes` says no to such pictures from now on.
             InferenceFailed: a library failed on this picture; nobody knows on which stage.
         """
         fit = self._fits[picture.shape, picture.dtype.name]
@@ -154,8 +155,9 @@ class FramePath:
                 placed.append(run)
             except InferenceFailed as error:
                 placed.append(error)
-            except OutOfDeviceMemory as error:
-                placed.append(InferenceFailed(f"{name}: no device memory for run {number + 1} on a picture: {error}"))
+            except OutOfDeviceMemory:
+                self._fits[picture.shape, picture.dtype.name] = None  # from now on the host does it
+                raise
         return placed
 
     def _scratch_of(self, work: OnDevice) -> list[Buffer]:
@@ -165,14 +167,14 @@ class FramePath:
 
     def _launch(self, fit: _Fit, runs: Sequence[DeviceRun], source: Array | None) -> None:
         key = (None if source is None else _address(source), tuple(run.key for run in runs))
-        if key in fit.seen and key not in fit.graphs:
+        if key in fit.seen and key not in fit.graphs and len(fit.graphs) < _MOST_GRAPHS:
             fit.graphs[key] = self._captured(fit, runs, source)
-        fit.seen.add(key)
         graph = fit.graphs.get(key)
         if graph is not None:
             graph.launch(self._stream)
         else:
             self._append(fit, runs, source)
+            fit.seen.add(key)
         self._stream.record(fit.ended)
 
     def _append(self, fit: _Fit, runs: Sequence[DeviceRun], source: Array | None) -> None:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
+from functools import partial
 
-from edge_runtime.domain import Frames
+import numpy as np
+
+from edge_runtime.domain import Array, Frames
 from edge_runtime.engines.golden import golden_difference, golden_image
+from edge_runtime.engines.views import LabelAnswer
 from edge_runtime.errors import EngineRejected, InferenceFailed, OutOfDeviceMemory
 from edge_runtime.stages.frame_path import FramePath
-from edge_runtime.stages.on_device import Asked, OnDevice, PreparedOnDevice
+from edge_runtime.stages.on_device import Answered, Asked, OnDevice, PreparedOnDevice
 from edge_runtime.stages.stage import Stage
 
 log = logging.getLogger("edge_runtime.stages")
@@ -58,10 +63,48 @@ def _of_picture(stage: Stage, work: OnDevice, path: FramePath) -> float:
     image = golden_image(stage.golden.seed)
     if not isinstance(image, Frames) or not path.takes(image.pixels[0]):
         return math.inf
+    answered: Sequence[Answered] = ()
     for _ in range(_UNTIL_LAUNCHED):
         work.runner.blank()  # else what the host's run has left would pass for the device's
-        path.run(image.pixels[0], [Asked(work)], fresh=True)
-    return max(golden_difference(stage.golden, *path.tensors(work)))
+        answered = path.run(image.pixels[0], [Asked(work)], fresh=True)
+    prepared, output = path.tensors(work)
+    if not same_answers(answered[0].answers, _read(stage, image, output), stage.card.tolerance):
+        return math.inf
+    return max(golden_difference(stage.golden, prepared, output))
+
+
+def _read(stage: Stage, image: Frames, output: Array) -> tuple[LabelAnswer, ...] | InferenceFailed:
+    """What the host reads in an output."""
+    placement = next(iter(stage.prepare(image, None, 0.0))).placement
+    try:
+        return stage.decode([(output, None)], placement, stage.threshold)
+    except InferenceFailed as error:
+        return error
+
+
+def same_answers(
+    one: Sequence[LabelAnswer] | InferenceFailed, other: Sequence[LabelAnswer] | InferenceFailed, tolerance: float
+) -> bool:
+    """Whether two readings of an output say the same: no answer, or masks, regions and probabilities."""
+    if isinstance(one, InferenceFailed) or isinstance(other, InferenceFailed):
+        return isinstance(one, InferenceFailed) and isinstance(other, InferenceFailed)
+    return all(_same(a, b, tolerance) for a, b in zip(one, other, strict=True))
+
+
+def _same(one: LabelAnswer, other: LabelAnswer, tolerance: float) -> bool:
+    corners = [np.array([(r.start, r.stop) for r in each.regions]) for each in (one, other)]
+    near = partial(np.allclose, rtol=0.0, atol=max(tolerance, 1e-3))
+    if one.voxels is None or other.voxels is None:
+        masks = one.voxels is other.voxels
+    else:
+        masks = np.array_equal(one.voxels, other.voxels)
+    return (
+        masks
+        and corners[0].shape == corners[1].shape
+        and bool(near(*corners))
+        and bool(near(one.scores, other.scores))
+        and bool(near(one.probability or 0.0, other.probability or 0.0))
+    )
 
 
 def _of_volume(stage: Stage, there: PreparedOnDevice) -> float:

@@ -152,7 +152,10 @@ class Pipeline:
         picture = image.pixels[0]
         if picture.dtype.kind == "f" and not max(float(picture.max()), -float(picture.min())) < _LARGEST:
             return None  # the host's recipe tells what is not finite, also what becomes so
-        return picture if path.takes(picture) else None
+        return picture if self._takes(picture) else None
+
+    def _takes(self, picture: Array) -> bool:
+        return self._frame_path is not None and self._frame_path.takes(picture)
 
     def _advance(
         self,
@@ -174,7 +177,7 @@ class Pipeline:
             if decision.choice is Choice.DROP:
                 raise FrameDropped(f"stage {stage.name}: {decision.text()}", tuple(state.records.values()))
             if decision.choice is not Choice.SKIP:
-                if picture is not None and self._work_of(stage, decision) is not None:
+                if picture is not None and self._takes(picture) and self._work_of(stage, decision) is not None:
                     chosen = self._together(index, decision, state, left, droppable)
                     self._run_on_device(chosen, picture, seen, state)
                 else:
@@ -263,6 +266,14 @@ class Pipeline:
             seen.uploaded = True
         except InferenceFailed as error:
             answered = iter([Answered(error)] * sum(map(len, asked)))
+        except OutOfDeviceMemory as error:
+            event = {"pipeline": self.name, "stages": [stage.name for stage, _ in chosen], "reason": str(error)}
+            log.warning(
+                "no device memory for pictures of this shape: the host prepares and reads", extra={"event": event}
+            )
+            for stage, decision in chosen:
+                self._run(stage, decision, seen, state, None)
+            return
         parts = [list(islice(answered, len(each))) for each in asked]
         waited = path.waited_seconds
         seconds = self._clock() - began - waited

@@ -260,3 +260,19 @@ def test_the_stages_seconds_are_the_time_from_the_call_to_the_answers(made):
     found = fast.run(frames(TWO))
     assert all(r.seconds > 0 for r in found.stages)
     assert [r.waited_seconds for r in found.stages] == [0.0] * 3
+
+
+def test_a_picture_that_finds_no_memory_is_prepared_and_read_by_the_host(made, monkeypatch):
+    """And so are those of its shape after it, without asking the device again."""
+    plain, fast = made(FIND, WITHIN)
+    fast.run(frames(ALL))
+    asked = []
+
+    def full(self, shape, dtype):
+        asked.append(shape)
+        raise OutOfDeviceMemory("cuMemAlloc", "CUDA_ERROR_OUT_OF_MEMORY")
+
+    monkeypatch.setattr(HostDevice, "empty", full)
+    for _ in range(3):
+        same(fast.run(frames(TWO)), plain.run(frames(TWO)))
+    assert len(asked) == 1
