@@ -13,11 +13,11 @@ from edge_runtime.stages.stage import run_stage
 SLOW_STAGE, SLOW_SECONDS = "find", 0.002
 
 
-def slow(stage: Any, *arguments: Any) -> Any:
+def slow(stage: Any, *arguments: Any, **keywords: Any) -> Any:
     """Run the stage, and sleep where it is the slow one."""
     if stage.name == SLOW_STAGE:
         time.sleep(SLOW_SECONDS)
-    return run_stage(stage, *arguments)
+    return run_stage(stage, *arguments, **keywords)
 
 
 if __name__ == "__main__":
