@@ -27,6 +27,7 @@ log = logging.getLogger("edge_runtime.supervisor")
 
 TRIAL_SECONDS = 900.0
 _MESSAGE_CHARACTERS = 2000
+_READINGS = 5
 
 
 @dataclass(frozen=True)
@@ -150,16 +151,22 @@ class Reloader:
         self._wanted = (setting, changes)
 
     def _read(self) -> tuple[Setting, Plan, bool]:
-        config = read_schema(Config, Path(self._source), self._overrides)
-        frozen = self._freeze()
-        if read_schema(Config, frozen, self._overrides) != config:
-            raise ConfigurationError(f"{self._source} was changed while it was read; reload once more")
+        config, frozen = self._read_at_rest()
         marks = engine_marks(config)
         loaded = self._crew.engines_loaded()
         changes = plan(self.setting.config, config, other_engines=marks != loaded)
         arguments = (str(frozen), *self._overrides, *changes.kept)
         setting = Setting(read_schema(Config, frozen, arguments[1:]), arguments)
         return setting, changes, "infer" in changes.replaced
+
+    def _read_at_rest(self) -> tuple[Config, Path]:
+        """The configuration and its frozen copy; read again where the file was changed meanwhile."""
+        for _ in range(_READINGS):
+            config = read_schema(Config, Path(self._source), self._overrides)
+            frozen = self._freeze()
+            if read_schema(Config, frozen, self._overrides) == config:
+                return config, frozen
+        raise ConfigurationError(f"{self._source} is changed again and again while it is read; reload once more")
 
     def _judge(self, trial: Trial) -> None:
         wrong = trial.verdict()

@@ -1,5 +1,7 @@
 """The steps of a reload, with real files and trials; the crew only writes down what it is asked to do."""
 
+import itertools
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +111,26 @@ def test_nothing_is_said_to_be_over_before_the_roles_have_settled(bench: Bench) 
     bench.crew.are_settled = True
     bench.turn_until(1)
     assert bench.crew.told == ["ready"]
+
+
+@pytest.mark.parametrize(("edits", "outcome"), [(1, "applied"), (1000, "refused")])
+def test_a_file_that_is_changed_while_it_is_read_is_read_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, edits: int, outcome: str
+) -> None:
+    copy, numbers = shutil.copyfile, itertools.count(10)
+
+    def copy_after_an_edit(source: str, target: Path) -> None:
+        if (number := next(numbers)) < 10 + edits:
+            bench.write(number)
+        copy(source, target)
+
+    monkeypatch.setattr("edge_runtime.reloading.shutil.copyfile", copy_after_an_edit)
+    bench.write(6)
+    bench.reloader.ask()
+    bench.turn_until(1)
+    assert bench.outcomes() == {outcome: 1}
+    assert bench.workers == (10 if outcome == "applied" else 5)
+    assert len(list(bench.run.glob("config-*.yaml"))) == (2 if outcome == "applied" else 1), "the one before, and this"
 
 
 def test_a_wrong_file_changes_nothing_and_is_not_tried(bench: Bench) -> None:
