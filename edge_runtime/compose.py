@@ -181,6 +181,15 @@ def runs_at_once(configuration: config.Config) -> int:
         device.close()
 
 
+def gpu_of(engines: config.Engines) -> str | None:
+    """The PCI address of the GPU that engines run on, "" for one without; None: they run on none."""
+    device = load_device(engines)
+    try:
+        return (device.facts.pci_bus_id or "") if device.facts.kind == "gpu" else None
+    finally:
+        device.close()
+
+
 def lanes_for(concurrency: int) -> int:
     """How many frames of a pipeline are under way at once: those on the accelerator, and one that is prepared."""
     return min(concurrency + 1, _MOST_LANES)

@@ -51,6 +51,8 @@ class Role:
     activities: dict[str, tuple[str, float]] = field(default_factory=dict)
     configuration: str = ""  # the file that it works with
     engines: dict[str, str] | None = None
+    gpu: str | None = None  # the PCI address of the one that it works on
+    gpu_lost: str | None = None  # why that one does not answer, by its driver
     beat_at: float = 0.0
     start_at: float = 0.0  # when to start it, while it has no process
     down_reason: str = "starting"
@@ -73,7 +75,7 @@ class Role:
             self.down_reason += f"; it ended with: {self.last_words}"
         self.process, self.end, self.ready, self.beat_at = process, end, False, now
         self.reasons, self.activities, self.blamed, self.killed_at = {}, {}, None, None
-        self.configuration, self.engines = "", None
+        self.configuration, self.engines, self.gpu, self.gpu_lost = "", None, None, None
         self.drain_seconds, self.told_to_drain, self.untold = None, False, []
 
     def hear(self, state: dict[str, Any]) -> None:
@@ -81,10 +83,16 @@ class Role:
         self.ready, self.reasons, self.beat_at = state["ready"], state["reasons"], state["beat_at"]
         self.activities = {name: (item, until) for name, (item, until) in state["activities"].items()}
         self.configuration, self.engines = state["configuration"], state["engines"]
+        self.gpu = state["gpu"]
         self.was_ready = self.was_ready or self.ready
         if self.ready:
             self.last_words = ""
         self.ready = self.ready and self.drain_seconds is None and self.killed_at is None
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Why it is not fully ready while it runs: by its own words, and by the driver of its GPU."""
+        return (*self.reasons.values(), *([self.gpu_lost] if self.gpu_lost else []))
 
     def kill(self, now: float) -> None:
         """End its process at once."""

@@ -174,7 +174,7 @@ class Supervisor:
 
     def _tell_whether_ready(self, now: float) -> None:
         """Tell systemd when all is well; also when all but the accelerator is, for that may stay so for long."""
-        unready = [role for role in self._roles if not role.ready or role.reasons]
+        unready = [role for role in self._roles if not role.ready or role.troubles]
         if self._stopping or any(role.kind not in DEVICE_KINDS or not role.is_down(now) for role in unready):
             return
         said = "; ".join(f"{role.name} is down: {role.last_words}" for role in unready)
@@ -187,8 +187,10 @@ class Supervisor:
     def _turned(self) -> None:
         self._turned_at = time.monotonic()
         notify_systemd("WATCHDOG=1" if self._was_ready else _STILL_STARTING)
+        for role in self._roles:
+            role.gpu_lost = None if role.gpu is None else self._gpus.lost(role.gpu)
         for kind in {role.kind for role in self._roles}:
-            ready = all(role.ready and not role.reasons for role in self._roles if role.kind == kind)
+            ready = all(role.ready and not role.troubles for role in self._roles if role.kind == kind)
             self._metrics.set("edge_role_ready", float(ready), role=kind)
         self._exposition.update("supervisor", self._metrics.snapshot())
         gpus = RoleMetrics(METRICS, {"gpu": GPUS})
@@ -401,7 +403,7 @@ class Supervisor:
         if self._stopping:
             return [Reason("supervisor", "stopping")]
         found = [Reason(role.name, role.down_reason) for role in self._roles if not role.ready]
-        found += [Reason(role.name, text) for role in self._roles for text in role.reasons.values()]
+        found += [Reason(role.name, text) for role in self._roles for text in role.troubles]
         return found
 
     def _states(self) -> list[RoleState]:

@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -164,9 +165,14 @@ def load_device(engines: config.Engines) -> Device:
     """
     choice = choose(engines)
     device = HostDevice(engines.threads) if choice.device == CPU else _cuda_device(engines.cuda)
-    log.info("engines run", extra={"event": {"backend": choice.flavour, "device": device.name,
-                                             "because": "; ".join(choice.reasons)}})  # fmt: skip
+    _tell(choice.flavour, device.name, "; ".join(choice.reasons))
     return device
+
+
+@cache
+def _tell(backend: str, device: str, because: str) -> None:
+    """In the log, once a process."""
+    log.info("engines run", extra={"event": {"backend": backend, "device": device, "because": because}})
 
 
 def _cuda_device(cuda: config.Cuda) -> Device:

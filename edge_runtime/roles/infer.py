@@ -6,7 +6,7 @@ import gc
 import sys
 from collections.abc import Callable
 
-from edge_runtime.compose import Claimed, compose_claimed, compose_pipeline, lanes_for, runs_at_once
+from edge_runtime.compose import Claimed, compose_claimed, compose_pipeline, gpu_of, lanes_for, runs_at_once
 from edge_runtime.config import Config
 from edge_runtime.device.base import Priority
 from edge_runtime.device.hang import on_hang
@@ -44,6 +44,7 @@ def run_studies(
     with link.progress("load", "", WARM_BOUND_SECONDS):
         link.engines(engine_marks(config))  # before they are read: what is exchanged meanwhile counts as other
         pipelines = {p.name: compose_pipeline(p, config.engines, metrics) for p in config.series_pipelines}
+        link.gpu(gpu_of(config.engines))
         _warm(list(pipelines.values()))
     link.ready()
     _work(config, spool, link, metrics, pipelines, {}, hang, each_turn)
@@ -60,6 +61,7 @@ def _run_live(config: Config, link: Link, metrics: Metrics, spool: Spool, channe
         lanes = lanes_for(capacity)
         high, normal = Priority.HIGH, Priority.NORMAL
         live = {name: _claimed(config, name, metrics, arbiter, lanes, Estimates(), high) for name in names}
+        link.gpu(gpu_of(config.engines))
         series = () if studies_apart(config) else config.series_pipelines
         studies = {p.name: _claimed(config, p.name, metrics, arbiter, 1, None, normal)[0] for p in series}
         _warm([one.pipeline for each in live.values() for one in each])

@@ -63,6 +63,7 @@ class Link:
         self._configuration = ""
         self._new_configuration: tuple[str, ...] | None = None
         self._engines: dict[str, str] | None = None
+        self._gpu: str | None = None
         end.set_inheritable(False)  # a child of the role must not keep the link open
         self._end = end
         self._snapshot = snapshot
@@ -97,6 +98,11 @@ class Link:
         """The role works with the engines of these marks."""
         with self._lock:
             self._engines = marks
+
+    def gpu(self, pci_bus_id: str | None) -> None:
+        """The role works on the GPU at this address ("": it has none); None: on none."""
+        with self._lock:
+            self._gpu = pci_bus_id
 
     def beat(self) -> None:
         """The role's main loop has turned."""
@@ -151,6 +157,7 @@ class Link:
                 "beat_at": self._beat_at,
                 "configuration": self._configuration,
                 "engines": self._engines,
+                "gpu": self._gpu,
             }
         send(self._end, {"state": state})
 

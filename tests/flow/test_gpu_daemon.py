@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from support import fake_engines
+from support import fake_engines, host_nvml
 from support.endoscopes import STEPS, build_live_engines, lines_of, write_clip, write_site
 from support.pacs import wait_until
 from support.site import ball_series, send_series, write_config
@@ -274,6 +274,20 @@ def test_a_card_that_falls_off_the_bus_is_taken_up_when_it_is_back(site):
     site.fault.unlink()
     site.reload()
     site.answered(2)
+    site.daemon.wait_ready()
+
+
+def test_a_card_that_is_lost_while_nothing_is_to_be_done_is_told_at_once(site, monkeypatch):
+    state = site.folder / "nvml"
+    host_nvml.write(state, host_nvml.L4)
+    folders = [os.environ["LD_LIBRARY_PATH"], host_nvml.environment(state)["LD_LIBRARY_PATH"]]
+    monkeypatch.setenv("LD_LIBRARY_PATH", os.pathsep.join(folders))
+    monkeypatch.setenv("EDGE_NVML_STATE", str(state))
+    site.start()
+    host_nvml.write(state, {**host_nvml.L4, "lost": 1})
+    wait_until(lambda: site.says("GPU 0 (NVIDIA L4, 00000000:01:00.0): it fell off the bus"), LONG)
+    assert site.daemon.metric("edge_role_ready", role="infer") == 0 and site.receives()
+    host_nvml.write(state, host_nvml.L4)
     site.daemon.wait_ready()
 
 

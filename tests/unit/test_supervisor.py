@@ -20,7 +20,8 @@ from edge_runtime.roles.link import socket_pair
 from edge_runtime.spool.layout import hold
 from edge_runtime.supervisor import Supervisor
 
-STATE = {"ready": True, "reasons": {}, "activities": {}, "beat_at": 0.0, "configuration": "f", "engines": None}
+STATE = {"ready": True, "reasons": {}, "activities": {}, "beat_at": 0.0, "configuration": "f", "engines": None,
+         "gpu": None}  # fmt: skip
 WORDS = "OutOfDeviceMemory: cuMemAlloc failed with CUDA_ERROR_OUT_OF_MEMORY"
 
 
@@ -195,3 +196,23 @@ def test_systemd_waits_for_every_other_role_and_for_an_accelerator_that_may_soon
     next(role for role in bench.daemon._roles if role.name == "report").ready = False
     bench.daemon._tell_whether_ready(bench.now)
     assert bench.told == []
+
+
+def test_a_role_whose_gpu_is_lost_is_not_fully_ready_until_it_answers(bench: Bench) -> None:
+    asked: list[str] = []
+    answers = ["GPU 0 (NVIDIA L4): it fell off the bus", None]
+
+    def lost(address: str) -> str | None:
+        asked.append(address)
+        return answers[0]
+
+    bench.daemon._gpus.lost = lost
+    bench.daemon._turned()
+    assert asked == [] and bench.daemon._reasons() == [], "no role works on a GPU"
+    bench.infer.hear({**STATE, "gpu": "0000:01:00.0"})
+    bench.daemon._turned()
+    assert asked == ["0000:01:00.0"]
+    assert [(reason.role, reason.reason) for reason in bench.daemon._reasons()] == [("infer", answers[0])]
+    answers.pop(0)
+    bench.daemon._turned()
+    assert bench.daemon._reasons() == []

@@ -31,7 +31,8 @@ while link.replaced:
     time.sleep(0.01)
 print(link.replaced, 0 < link.drain_seconds <= 8, flush=True)
 """
-STATE = {"ready": True, "reasons": {}, "activities": {}, "beat_at": 0.0, "configuration": "f", "engines": None}
+STATE = {"ready": True, "reasons": {}, "activities": {}, "beat_at": 0.0, "configuration": "f", "engines": None,
+         "gpu": None}  # fmt: skip
 
 
 @pytest.fixture
