@@ -30,7 +30,7 @@ def main(folder: Path) -> None:
     chosen = choose(Engines(str(site.engines), device="cuda"))
     engines = [str(site.engines / name / f"{chosen.target}-fp32") for name in site.names]
     common = {"work": str(folder / "work"), "device": "cuda"}
-    write(folder, "engine", {**common, "precisions": [], "engines": engines})
+    write(folder, "engine", {**common, "precisions": [], "engines": engines, "layers": 5})
     write(folder, "pipeline", {**common, "config": str(config), "input": "disc-frames"})
     write(folder, "video", {**common, "pipeline": SYNTHETIC, "camera": False})
     write(folder, "gpu-frame", {"work": common["work"], "rounds": 3, "seconds": 1.5, "saturated_seconds": 1.0})

@@ -21,6 +21,7 @@ from benchmarks.scenarios.engine_systems import EDGE, WARM_UP, Measured, Run, Sy
 from benchmarks.scenarios.engine_times import BY_EVENTS, Runs
 from benchmarks.site import work_folder
 from benchmarks.statistics import Target, median
+from edge_runtime.backends.base import LayerTime
 from edge_runtime.engines.instruction_set import instruction_set
 from edge_runtime.engines.verify import VerifiedEngine, verify
 
@@ -32,6 +33,7 @@ ALONE = "engine"
 """What the figures of a scenario with exactly one engine are called: so two engines can be compared."""
 _BLOCK = 10
 _SEED = 20_260_101
+_LAYERS_PRINTED = 10
 _LEAST_OFFLINE = 4  # samples
 _CALIBRATION, _HOLDOUT = 32, 64  # pictures
 
@@ -70,6 +72,9 @@ def run(scenario: Engine, record: Record) -> None:
             _ratios(record, measured)
             record.details["summary of all runs, ms"] = {one: runs.summary() for one, runs in found.items()}
             print(f"round {number} of {scenario.rounds} done", flush=True)
+        for name, one in measured.items():
+            if scenario.layers and one.bare is not None:
+                _tell_layers(name, one.bare.layers(scenario.layers), record)
 
 
 def named(folders: Sequence[Path], several: bool) -> dict[str, Path]:
@@ -130,6 +135,18 @@ def describe(record: Record, engines: Mapping[str, VerifiedEngine], threads: int
         for name, e in engines.items()
         if e.passport.task_metrics
     }
+
+
+def _tell_layers(name: str, layers: Sequence[LayerTime], record: Record) -> None:
+    """The time of each layer into the details; of the longest a line each."""
+    if not layers:
+        record.notes.append(f"engine {name}: its library tells no times of layers; TensorRT does")
+        return
+    record.details[f"{name}/layers, ms"] = [[layer.name, 1000 * layer.seconds] for layer in layers]
+    whole = sum(layer.seconds for layer in layers) or 1.0
+    for layer in sorted(layers, key=lambda one: one.seconds, reverse=True)[:_LAYERS_PRINTED]:
+        share = 100 * layer.seconds / whole
+        print(f"{name}: {1000 * layer.seconds:8.3f} ms {share:5.1f} %  {layer.name}", flush=True)
 
 
 def _measure(

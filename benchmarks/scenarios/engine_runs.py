@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from benchmarks.scenarios.engine_times import Runs
-from edge_runtime.backends.base import Backend, Session
+from edge_runtime.backends.base import Backend, LayerTime, Profiled, Session
 from edge_runtime.device.base import Device, Stream
 from edge_runtime.domain import Array
 from edge_runtime.engines.card import Card
@@ -53,6 +53,10 @@ class Bare:
                 slot.ended.synchronize()
             slot.issue(self.prepared, self._stream)
         self._stream.synchronize()
+
+    def layers(self, runs: int) -> tuple[LayerTime, ...]:
+        """Each layer's time, the median of so many runs; nothing where the library tells none."""
+        return self._session.profile(runs) if isinstance(self._session, Profiled) else ()
 
     def answer(self) -> Array:
         """The output of one run, a copy."""

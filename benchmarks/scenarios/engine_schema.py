@@ -34,10 +34,13 @@ class Engine:
     server_rate: float = 0.0  # runs a second instead, so that two engines are asked alike; 0: the share
     samples_per_query: int = 8  # of multi-stream
     offline_samples: int = 50  # or as many as fit into load_seconds
+    layers: int = 0  # runs of which the time of each layer is told, after all rounds; 0: not told
 
     def __post_init__(self) -> None:
         at_least_one(self, "rounds", "runs", "samples_per_query", "offline_samples")
         positive(self, "seconds", "load_seconds", "server_share")
+        if self.layers < 0:
+            raise ValueError("layers: must not be negative; 0 is none")
         if self.server_rate < 0:
             raise ValueError("server_rate: must not be negative; 0 is server_share of the capacity")
         if self.threads < 0:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from edge_runtime.device.base import Buffer, Device, Stream
 from edge_runtime.errors import EngineError
@@ -22,6 +22,14 @@ class TensorInfo:
     name: str
     shape: tuple[int, ...]
     dtype: str
+
+
+@dataclass(frozen=True)
+class LayerTime:
+    """A layer, as the builder named it after fusing, and its time on the device."""
+
+    name: str
+    seconds: float
 
 
 class Session(Protocol):
@@ -56,6 +64,14 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Free the network; a second call does nothing."""
+
+
+@runtime_checkable
+class Profiled(Protocol):
+    """A session whose library tells how long each layer takes."""
+
+    def profile(self, runs: int) -> tuple[LayerTime, ...]:
+        """Medians of so many runs, on a context of its own, in the order in which the layers run."""
 
 
 class Backend(Protocol):

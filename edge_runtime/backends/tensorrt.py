@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.backends.base import Shapes, TensorInfo, check_bindings
+from edge_runtime.backends.base import LayerTime, Shapes, TensorInfo, check_bindings
 from edge_runtime.backends.tensorrt_api import load_api
 from edge_runtime.backends.tensorrt_cache import KernelCache, cache_file
 from edge_runtime.backends.tensorrt_context import ALIGNMENT, Loaded, make_context, output_tensors
 from edge_runtime.backends.tensorrt_plan import open_plan
-from edge_runtime.backends.tensorrt_profile import LayerTime, make_profiler, medians
+from edge_runtime.backends.tensorrt_profile import make_profiler, medians
 from edge_runtime.device.base import Buffer, Device, Stream
 from edge_runtime.errors import BackendUnavailable, EngineError, InferenceFailed
 

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class LayerTime:
-    """A layer, as the builder named it after fusing, and its time on the device."""
-
-    name: str
-    seconds: float
+from edge_runtime.backends.base import LayerTime
 
 
 def make_profiler(trt: Any, found: list[tuple[str, float]]) -> Any:

@@ -24,6 +24,8 @@ from benchmarks.scenarios import engine
 from benchmarks.scenarios.engine_runs import Bare
 from benchmarks.scenarios.engine_times import Runs
 from benchmarks.scenarios.schema import Convert, ConvertTargets, read_scenario
+from edge_runtime.backends.base import LayerTime
+from edge_runtime.backends.onnxruntime import OnnxRuntimeSession
 from edge_runtime.backends.registry import open_on_cpu
 from edge_runtime.engines.verify import verify
 
@@ -92,6 +94,19 @@ def test_engines_are_measured_in_turn_with_onnx_runtime_and_under_every_load(tmp
     }  # fmt: skip
     assert document["provenance"]["instruction_set"] and document["provenance"]["threads"] >= 1
     assert not any("trtexec" in problem for problem in document["problems"])
+
+
+def test_the_time_of_each_layer_is_told_on_request_where_the_library_tells_it(tmp_path, built, monkeypatch, capsys):
+    short = {"engines": [str(built[0])], "peers": [], "runs": 2}
+    document = bench(tmp_path, **short, layers=3)
+    assert any("its library tells no times of layers" in note for note in document["notes"])
+    monkeypatch.setattr(
+        OnnxRuntimeSession, "profile", lambda _, runs: (LayerTime("conv", 0.003), LayerTime("relu", runs / 1000)),
+        raising=False,
+    )  # fmt: skip
+    assert bench(tmp_path, **short, layers=1)["details"]["engine/layers, ms"] == [["conv", 3.0], ["relu", 1.0]]
+    assert "engine:    3.000 ms  75.0 %  conv" in capsys.readouterr().out
+    assert "engine/layers, ms" not in bench(tmp_path, **short)["details"]
 
 
 def test_copies_and_network_are_parts_of_what_the_caller_waits_for(tmp_path, built):
