@@ -215,11 +215,11 @@ class Pipeline:
 
     def close(self) -> None:
         """Free the engines and their device; a second call does nothing."""
+        if self._frame_path is not None:
+            self._frame_path.close()  # its graphs run the engines
         for stage in self.stages:
             for variant in stage.variants:
                 variant.runner.close()
-        if self._frame_path is not None:
-            self._frame_path.close()
         self._close()
 
     def _run(self, stage: Stage, decision: Decision, seen: Seen, state: Progress, trace: Trace | None) -> None:

@@ -34,6 +34,7 @@ def test_a_conversion_is_timed_with_its_steps_and_passes_its_gate(tmp_path):
     assert len(document["provenance"]["engines"]["onnxruntime-int8"]["sha256"]) == 64
 
 
+@pytest.mark.full
 def test_resnet18_is_measured_in_both_precisions_beside_each_other(tmp_path):
     figures = run(tmp_path, kind="engine")["figures"]
     compute = {name: figures[f"resnet18-{name}/compute"]["samples"][0] for name in ("fp32", "int8")}

@@ -32,7 +32,7 @@ def test_a_figure_that_differs_is_told():
         pytest.param(DETECTOR, "tensorrt-rtx", "int8", marks=pytest.mark.full),
         pytest.param(SEGMENTER, "tensorrt-rtx", "fp16", marks=pytest.mark.full),
         (endoscopy.DETECTOR, "onnxruntime", "int8"),
-        (endoscopy.SEGMENTER, "tensorrt-rtx", "int8"),
+        pytest.param(endoscopy.SEGMENTER, "tensorrt-rtx", "int8", marks=pytest.mark.full),
     ],
 )
 def test_an_engine_built_again_has_the_committed_figures(tmp_path, name, target, precision):
