@@ -97,7 +97,7 @@ def test_a_file_that_loops_begins_again(tmp_path):
     file = write_video(tmp_path / "a.mp4", 10, rate=50)
     with Capture(tmp_path, url=str(file), loop=True) as capture:
         wait_for(lambda: capture.frames("captured") > 40, "four rounds")
-        assert capture.is_in("live")
+        capture.wait_state("live")
 
 
 def test_a_fast_source_and_a_slow_reader_leave_the_newest_frame(tmp_path):
@@ -214,7 +214,7 @@ def test_a_source_without_frames_and_one_that_is_dead_do_not_hold_up_another(tmp
         assert not paused.is_in("live") and paused.state["ready"]
         rtsp.tell("go")
         paused.wait_state("live")
-        assert sound.is_in("live")
+        sound.wait_state("live")
 
 
 def test_many_reconnections_leak_nothing():

@@ -94,7 +94,8 @@ def test_without_memory_for_the_engines_all_is_received_and_the_role_comes_by_it
     site.fails("load", "memory")
     site.daemon.start()
     wait_until(lambda: site.daemon.get("/readyz")[0] == 503 and site.says("8,000 bytes were asked, 10 are free"), LONG)
-    assert site.says("CUDA_ERROR_OUT_OF_MEMORY") and site.receives()
+    assert site.says("CUDA_ERROR_OUT_OF_MEMORY")
+    wait_until(site.receives, LONG)
     site.send("kept")
     site.is_mended()
     site.daemon.wait_ready()
@@ -117,7 +118,7 @@ def test_a_device_that_is_gone_for_good_leaves_receiving_also_over_a_restart_unt
         lambda: site.daemon.get("/readyz")[0] == 503 and site.says("built for SM 8.9, this device is SM 8.6"), LONG
     )
     wait_until(lambda: site.daemon.metric("edge_role_budget_spent_total", role="infer") == 1, LONG)
-    assert site.receives()
+    wait_until(site.receives, LONG)
     site.send("second")
     site.is_mended()
     site.daemon.process.send_signal(signal.SIGHUP)

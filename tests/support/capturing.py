@@ -77,8 +77,8 @@ class Capture:
             while data := self._end.recv(4_000_000):
                 message = json.loads(data)
                 self.state = message.get("state", self.state)
-                for name, labels, value in message.get("metrics", ()):
-                    self._samples[name, tuple(labels)] = value
+                came = {(name, tuple(labels)): value for name, labels, value in message.get("metrics", ())}
+                self._samples = {**self._samples, **came}
 
     def frames(self, outcome: str) -> int:
         """How many frames had this outcome."""
